@@ -1,0 +1,12 @@
+/**
+ * What crosses a boundary: the sandbox spec, bodies of the API, stream messages, events and error codes. It is the one room
+ * that everybody may enter, and it imports nothing of ours. It never does anything: no I/O, no state.
+ */
+export * from "./build.ts";
+export * from "./errors.ts";
+export * from "./exec.ts";
+export * from "./home.ts";
+export * from "./names.ts";
+export * from "./records.ts";
+export * from "./sandbox.ts";
+export * from "./stream.ts";

@@ -1,0 +1,15 @@
+import { z } from "zod";
+
+/**
+ * Names that users give. Lower case and without separators that a shell, a path, a URL or a host name would
+ * read as something else: a sandbox's name is also its host name by default.
+ */
+export const sandboxName = z
+  .string()
+  .regex(
+    /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+    "a name has 1 to 63 lower-case letters, digits and hyphens, and starts and ends with a letter or digit",
+  );
+
+/** A sandbox is addressed by its name or by its id. */
+export const sandboxRef = z.string().min(1).max(64);

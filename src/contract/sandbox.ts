@@ -1,0 +1,120 @@
+import { z } from "zod";
+import { sandboxName } from "./names.ts";
+
+/**
+ * What a sandbox is asked to be. One schema: CLI flags, HTTP bodies, Sandfiles and every SDK are spellings of it.
+ */
+
+/** The smallest guest that boots and still has room for a process, MiB. */
+export const MIN_MEMORY_MIB = 128;
+export const DEFAULT_MEMORY_MIB = 256;
+export const MAX_MEMORY_MIB = 1024 * 1024;
+export const DEFAULT_CPUS = 1;
+export const MAX_CPUS = 64;
+/** Size of the writable layer, MiB; it is sparse, so the default costs nothing until written. */
+export const DEFAULT_DISK_MIB = 4096;
+export const MIN_DISK_MIB = 64;
+export const MAX_DISK_MIB = 1024 * 1024;
+
+const noNul = (what: string) => (text: string, ctx: z.RefinementCtx) => {
+  if (text.includes("\0")) ctx.addIssue({ code: "custom", message: `${what} must not contain a NUL byte` });
+};
+
+export const envMap = z
+  .record(
+    z.string().regex(/^[^=\0]+$/, "an environment variable's name has no '=' and no NUL byte"),
+    z.string().superRefine(noNul("an environment variable's value")),
+  )
+  .meta({ description: "Environment variables, by name." });
+
+const absolutePath = z
+  .string()
+  .max(4096)
+  .regex(/^\/[^\0]*$/, "must be an absolute path in the sandbox");
+
+const userName = z
+  .string()
+  .max(256)
+  .regex(/^[^\0\n]*$/)
+  .meta({
+    description: "User of the image, as `name`, `uid`, `name:group` or `uid:gid`. Default: the image's.",
+  });
+
+export const argv = z.array(z.string().superRefine(noNul("an argument"))).max(4096);
+
+export const sandboxSpec = z
+  .strictObject({
+    name: sandboxName.optional().meta({ description: "Unique name. Default: generated." }),
+    image: z
+      .string()
+      .min(1)
+      .max(512)
+      .meta({ description: "Image that becomes the root, e.g. `msb/python`." }),
+    cpus: z.int().min(1).max(MAX_CPUS).default(DEFAULT_CPUS),
+    memoryMiB: z.int().min(MIN_MEMORY_MIB).max(MAX_MEMORY_MIB).default(DEFAULT_MEMORY_MIB),
+    diskMiB: z
+      .int()
+      .min(MIN_DISK_MIB)
+      .max(MAX_DISK_MIB)
+      .default(DEFAULT_DISK_MIB)
+      .meta({ description: "Size of the writable layer in MiB." }),
+    env: envMap.default({}),
+    workdir: absolutePath.optional().meta({ description: "Working directory. Default: the image's." }),
+    user: userName.optional(),
+    shell: absolutePath.default("/bin/sh").meta({ description: "Shell that `shell(script)` runs." }),
+    entrypoint: argv.optional().meta({ description: "Replaces the image's entrypoint." }),
+    command: argv.optional().meta({
+      description: "Main process. When it ends, the sandbox stops. Default: none; the sandbox idles.",
+    }),
+    labels: z.record(z.string().max(128), z.string().max(1024)).default({}),
+    autoRemove: z.boolean().default(false).meta({ description: "Remove the sandbox when it stops." }),
+  })
+  .meta({ id: "SandboxSpec" });
+
+/** A spec as users write it: defaults may be left out. */
+export type SandboxSpecInput = z.input<typeof sandboxSpec>;
+/** A spec with every default filled in. */
+export type SandboxSpec = z.output<typeof sandboxSpec>;
+
+export const SANDBOX_STATES = [
+  "creating",
+  "running",
+  "paused",
+  "stopping",
+  "stopped",
+  "failed",
+  "removed",
+] as const;
+export type SandboxState = (typeof SANDBOX_STATES)[number];
+
+/** A step of a start, with its place in time. */
+export const span = z
+  .object({
+    name: z.string(),
+    startMs: z.number().meta({ description: "Milliseconds since the request was taken." }),
+    durationMs: z.number(),
+  })
+  .meta({ id: "Span" });
+export type Span = z.output<typeof span>;
+
+export const sandboxInfo = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    image: z.string(),
+    imageDigest: z.string(),
+    state: z.enum(SANDBOX_STATES),
+    reason: z
+      .string()
+      .optional()
+      .meta({ description: "Why it is in this state, when there is more to say." }),
+    exitCode: z.int().optional().meta({ description: "Exit code of the main process, once it has ended." }),
+    accelerator: z.string().optional(),
+    createdAt: z.iso.datetime(),
+    startedAt: z.iso.datetime().optional(),
+    stoppedAt: z.iso.datetime().optional(),
+    spec: sandboxSpec,
+    timings: z.array(span).meta({ description: "Steps of the last start." }),
+  })
+  .meta({ id: "Sandbox" });
+export type SandboxInfo = z.output<typeof sandboxInfo>;

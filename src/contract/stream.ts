@@ -1,0 +1,77 @@
+import { z } from "zod";
+import { execSpec, exitStatus } from "./exec.ts";
+import { sandboxInfo, sandboxSpec } from "./sandbox.ts";
+
+/**
+ * Messages of the WebSockets that carry a process: `/v1/sandboxes/{ref}/exec` (a process in a running sandbox)
+ * and `/v1/run` (a sandbox and its one command, both gone when the connection is).
+ *
+ * Text frames are JSON, as below. Binary frames are a stream's bytes behind one byte that names it.
+ */
+export { MAX_STREAM_FRAME, STDIN_WINDOW, STREAM_STDERR, STREAM_STDIN, STREAM_STDOUT } from "./frames.ts";
+
+export const streamClientMessage = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("exec"), exec: execSpec }),
+  z.strictObject({
+    type: z.literal("run"),
+    sandbox: sandboxSpec,
+    exec: execSpec.omit({ argv: true }).extend({ argv: z.array(z.string()).optional() }),
+    /** Keep the sandbox, running, when its command has ended or the client has gone. */
+    keep: z.boolean().default(false),
+  }),
+  z.strictObject({ type: z.literal("stdin_end") }),
+  z.strictObject({ type: z.literal("signal"), signal: z.string().max(16) }),
+  z.strictObject({
+    type: z.literal("resize"),
+    rows: z.int().min(1).max(4096),
+    cols: z.int().min(1).max(4096),
+  }),
+]);
+export type StreamClientMessage = z.input<typeof streamClientMessage>;
+
+export const errorBody = z
+  .object({
+    code: z.string(),
+    message: z.string(),
+    hint: z.string().optional(),
+    details: z.record(z.string(), z.unknown()).optional(),
+  })
+  .meta({ id: "Error" });
+
+/** Tells of work that takes long enough to be worth a line: a template built, an image read. */
+export const progress = z
+  .object({
+    task: z
+      .string()
+      .meta({ description: "What is being done, e.g. `building the template for 1 CPU, 256 MiB`." }),
+    fraction: z.number().min(0).max(1).optional(),
+  })
+  .meta({ id: "Progress" });
+export type Progress = z.output<typeof progress>;
+
+export const streamServerMessage = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("progress"), progress }),
+  z.object({ type: z.literal("sandbox"), sandbox: sandboxInfo }),
+  z.object({ type: z.literal("started"), process: z.int(), pid: z.int() }),
+  z.object({
+    type: z.literal("stdin_window"),
+    /** So many more bytes of stdin may be sent; see `STDIN_WINDOW`. */
+    bytes: z.int().min(1),
+  }),
+  z.object({ type: z.literal("exit"), status: exitStatus }),
+  z.object({ type: z.literal("error"), error: errorBody }),
+]);
+export type StreamServerMessage = z.output<typeof streamServerMessage>;
+
+/**
+ * Lines of an answer to a long operation, for a client that accepts `application/x-ndjson`: progress, then the end.
+ * The answer is plain JSON if it was ready before there was any progress to tell of.
+ */
+export const operationMessage = z
+  .discriminatedUnion("type", [
+    z.object({ type: z.literal("progress"), progress }),
+    z.object({ type: z.literal("result"), result: z.unknown() }),
+    z.object({ type: z.literal("error"), error: errorBody }),
+  ])
+  .meta({ id: "OperationMessage" });
+export type OperationMessage = z.output<typeof operationMessage>;
