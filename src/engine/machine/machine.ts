@@ -1,0 +1,118 @@
+/**
+ * What a virtual machine can do, and nothing about how. QEMU is the first implementation; another VMM is another
+ * folder beside `qemu/`, and nothing outside this room changes.
+ */
+
+/** What a stored state is bound to: a state loads only into a machine of the same shape. */
+export interface MachineShape {
+  cpus: number;
+  memoryMiB: number;
+}
+
+/** Files that boot a guest. */
+export interface BootFiles {
+  /** Folder that holds them; nothing else may be in it that a guest must not read. */
+  directory: string;
+  kernel: string;
+  initramfs: string;
+}
+
+/**
+ * Where a machine keeps its sockets and its log: a short path, a unix socket's has 108 bytes. The folder is the
+ * machine's alone.
+ */
+export interface MachinePlace {
+  runDirectory: string;
+  /** User and group id that the VMM takes on; only where the daemon is root. */
+  uid?: number | undefined;
+}
+
+export interface BootRequest extends MachinePlace {
+  shape: MachineShape;
+  boot: BootFiles;
+  /** Folder in which `memory` is created and, by `store`, `state`. */
+  stateDirectory: string;
+}
+
+/** The disks of a machine, by role. The guest knows them by the role as serial number. */
+export interface MachineDisks {
+  /** Folder with `root.vmdk` and its extents; read-only. */
+  rootDirectory: string;
+  /** Folder with `upper.qcow2`; the only one that the machine writes to. */
+  upperDirectory: string;
+  /** Read-only ext4 file below `upper.qcow2`. */
+  blankFile: string;
+}
+
+export interface LoadRequest extends MachinePlace {
+  shape: MachineShape;
+  /** Folder with `memory` and `state`; read-only. */
+  stateDirectory: string;
+  disks: MachineDisks;
+  /** Largest file that the machine may write, bytes: bounds what an owned VMM can do to the host's disk. */
+  maxFileBytes: number;
+}
+
+/** All that another process needs to take a running machine over. Plain data; it is stored. */
+export interface MachineRecord {
+  pid: number;
+  /** Start time of `pid` in clock ticks since boot: tells it from a later process with the same number. */
+  pidStartTime: string;
+  runDirectory: string;
+  accelerator: string;
+}
+
+/** Why a machine is no more. */
+export interface MachineExit {
+  cause: "powered-off" | "guest-reset" | "guest-panic" | "killed" | "crashed" | "state-rejected";
+  /** One sentence; for a panic the kernel's own. */
+  message: string;
+}
+
+export interface MachineStatistics {
+  /** CPU seconds that the VMM has used, user and system. */
+  cpuSeconds: number;
+  /** Memory that is this machine's alone, bytes. */
+  privateBytes: number;
+}
+
+/** A virtual machine that runs. Its life does not depend on this object's: `detach` lets go of it. */
+export interface Machine {
+  readonly record: MachineRecord;
+  /** Unix socket of the guest agent's port. */
+  readonly agentSocket: string;
+  /** Settles once, when the VM is gone (and its last console output was read). Never rejects. */
+  readonly exited: Promise<MachineExit>;
+  /** Resolves when the VMM's control channel answers. Rejects if it never does. */
+  readonly controlled: Promise<void>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Writes the device state beside the memory file of a paused, booted machine. */
+  store(options?: { signal?: AbortSignal }): Promise<void>;
+  /** Ends the VM and its process at once. Resolves when it is gone. */
+  kill(): Promise<void>;
+  statistics(): Promise<MachineStatistics>;
+  /** The last 64 KiB of the guest's console. Empty once the VM is gone, but for what `exited` told. */
+  console(): Promise<string>;
+  detach(): void;
+}
+
+/** What a stored state depends on beside the guest's files; goes into a template's key. */
+export interface VmmIdentity {
+  vmm: string;
+  version: string;
+  /** Hash of the VMM's binary and of the fixed part of its arguments. */
+  fingerprint: string;
+  accelerator: string;
+  cpuModel: string;
+}
+
+/** Makes machines. */
+export interface Vmm {
+  /** Decides on the accelerator (once; may take seconds the first time on a host) and tells what states depend on. */
+  identify(options?: { signal?: AbortSignal }): Promise<VmmIdentity>;
+  boot(request: BootRequest, options?: { signal?: AbortSignal }): Promise<Machine>;
+  load(request: LoadRequest, options?: { signal?: AbortSignal }): Promise<Machine>;
+  /** Takes over a machine that another process started; `undefined` if it is gone. */
+  adopt(record: MachineRecord): Promise<Machine | undefined>;
+}
