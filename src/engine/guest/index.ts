@@ -1,0 +1,32 @@
+/**
+ * The host's end of the agent protocol (spec/agent-protocol.md): synchronizing, frames, requests, and one channel
+ * per process with back-pressure both ways. It owns the stream to one guest and nothing beyond it; the guest is
+ * hostile, so every length is bounded and every field checked here. It never decides what runs, keeps no log and
+ * knows neither machines nor images.
+ */
+
+export { type ProcessSpec, RLIMIT_INFINITY, type Rlimit, type Setup } from "./commands.ts";
+export { connectAgent } from "./connect.ts";
+export {
+  type AdoptOptions,
+  AgentConnection,
+  type CloseReason,
+  type OpenOptions,
+  type StartOptions,
+} from "./connection.ts";
+export type {
+  AgentInfo,
+  HeldOutput,
+  ListedProcess,
+  LogLevel,
+  PingResult,
+  ProcessExit,
+  SetupResult,
+  ShutdownResult,
+} from "./control.ts";
+export type { Wait } from "./deadline.ts";
+export type { AgentLog } from "./guest-log.ts";
+export { DEFAULT_WINDOW_BYTES } from "./output.ts";
+export type { OutputName } from "./pending-output.ts";
+export type { GuestProcess, LostOutput, OutputHandler } from "./process.ts";
+export { STDIN_QUEUE_BYTES } from "./stdin.ts";
