@@ -1,0 +1,227 @@
+/**
+ * Takes a layer in: one pass over its tar, from whatever stream it comes, gives the blob (contents of its files) and
+ * the index (all else). Memory stays constant, whatever the layer's size; nothing is unpacked to the host's
+ * file system and no name of the layer ever becomes a name on the host.
+ */
+
+import { type FileHandle, open } from "node:fs/promises";
+import { join } from "node:path";
+import { SandboxError } from "../../contract/errors.ts";
+import { BlobWriter } from "./blob.ts";
+import { ByteReader } from "./byte-reader.ts";
+import { show } from "./byte-string.ts";
+import { decompress } from "./decompress.ts";
+import type { Digest } from "./digest.ts";
+import { isKnownXattr, xattrBytes } from "./erofs-xattr.ts";
+import { END_LINE, encodeIndexHeader, encodeRow, type InodeRow, type LayerRow } from "./layer-index.ts";
+import { cleanPath, pathMeaning, refuse } from "./layer-path.ts";
+import { type ImageLimits, MAX_PATH_BYTES, MAX_XATTR_BYTES } from "./limits.ts";
+import { readTar, type TarEntry } from "./tar.ts";
+
+export interface IngestOptions {
+  /** The layer's tar: plain, gzip or zstd. */
+  source: AsyncIterable<Uint8Array>;
+  /** A folder of our own, where the files `blob` and `tree` are made. Removed by the caller on failure. */
+  directory: string;
+  limits: ImageLimits;
+  /** Called now and then with the uncompressed bytes and the entries so far. */
+  onProgress?: ((bytes: number, entries: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** A layer that has been taken in. */
+export interface IngestedLayer {
+  /** sha256 of the uncompressed tar: what OCI calls the layer's diff ID. */
+  digest: Digest;
+  /** Bytes of the uncompressed tar. */
+  tarBytes: number;
+  /** Bytes of the blob; a multiple of 4 KiB. */
+  blobBytes: number;
+  entries: number;
+  /** Extended attributes that were left out because a guest could not make sense of them. */
+  skippedXattrs: number;
+}
+
+const PROGRESS_ENTRIES = 256;
+
+/**
+ * Ingests one layer. Both files are on the disk (fsync) when this returns.
+ *
+ * Errors: `invalid_argument` naming the entry, `unsupported` (compression), `cancelled`; errors of the file system
+ * and of the source come out as they are.
+ */
+export async function ingestLayer(options: IngestOptions): Promise<IngestedLayer> {
+  await using blobFile = await openNew(join(options.directory, "blob"));
+  await using treeFile = await openNew(join(options.directory, "tree"));
+  const { limits, signal } = options;
+  const reader = new ByteReader(cancellable(decompress(options.source), signal), limits.maxLayerBytes);
+  const blob = new BlobWriter(blobFile, limits.maxBlobBytes);
+  const rows = new RowWriter(treeFile);
+  let entries = 0;
+  let skippedXattrs = 0;
+  try {
+    for await (const entry of readTar(reader)) {
+      if (++entries > limits.maxEntries) {
+        throw new SandboxError(
+          "invalid_argument",
+          `the archive has more than ${limits.maxEntries} entries; the first too many is ${show(entry.path)}`,
+        );
+      }
+      skippedXattrs += dropUnknownXattrs(entry);
+      const row = await toRow(entry, blob);
+      if (row !== undefined) await rows.write(row);
+      if (entries % PROGRESS_ENTRIES === 0) options.onProgress?.(reader.position, entries);
+    }
+    await reader.drain(); // the digest covers the padding too
+    const digest: Digest = `sha256:${reader.digest()}`;
+    const [blobBytes] = await Promise.all([blob.finish(), rows.finish(digest)]);
+    options.onProgress?.(reader.position, entries);
+    return { digest, tarBytes: reader.position, blobBytes, entries, skippedXattrs };
+  } catch (error) {
+    if (signal?.aborted) throw cancelled(signal);
+    throw error;
+  } finally {
+    await blob.abandon();
+    await reader.close().catch(() => {});
+  }
+}
+
+/** The row of an entry; undefined for what is no part of the image. Stores the contents of files. */
+async function toRow(entry: TarEntry, blob: BlobWriter): Promise<LayerRow | undefined> {
+  const path = cleanPath(entry.path);
+  const meaning = pathMeaning(path);
+  if (meaning.kind === "ignored") return undefined;
+  if (meaning.kind !== "entry") return { type: meaning.kind, path: meaning.path };
+  if (path === "" && entry.type !== "directory") throw refuse(entry.path, "only a directory can be the root");
+  if (entry.type === "link") {
+    return { type: "link", path, target: cleanPath(entry.linkTarget) };
+  }
+  const attributes = checkedAttributes(entry, path);
+  switch (entry.type) {
+    case "file":
+      return { type: "file", ...attributes, ...(await blob.append(entry)) };
+    case "symlink": {
+      const target = entry.linkTarget;
+      if (target === "" || target.length > MAX_PATH_BYTES || target.includes("\0")) {
+        throw refuse(entry.path, "the target of the symbolic link is empty, too long or holds a NUL byte");
+      }
+      // Linux knows no other mode for them (symlink(7)), whatever the tar says.
+      return { type: "symlink", ...attributes, mode: 0o777, target };
+    }
+    case "char":
+    case "block": {
+      const device: [number, number] = [entry.deviceMajor, entry.deviceMinor];
+      // include/linux/kdev_t.h: 12 bits and 20 bits.
+      if (!(device[0] >= 0 && device[0] < 2 ** 12 && device[1] >= 0 && device[1] < 2 ** 20)) {
+        throw refuse(entry.path, `${device.join(":")} is no device number`);
+      }
+      return { type: entry.type, ...attributes, device };
+    }
+    default:
+      return { type: entry.type, ...attributes };
+  }
+}
+
+function checkedAttributes(entry: TarEntry, path: string): Omit<InodeRow, "type"> {
+  for (const id of [entry.uid, entry.gid]) {
+    if (!(id >= 0 && id <= 0xffff_fffe)) throw refuse(entry.path, `${id} is no user or group number`);
+  }
+  const xattrs = entry.xattrs.size === 0 ? undefined : Object.fromEntries(entry.xattrs);
+  if (xattrs !== undefined && xattrBytes(xattrs) > MAX_XATTR_BYTES) {
+    throw refuse(entry.path, `its extended attributes take more than ${MAX_XATTR_BYTES} bytes`);
+  }
+  return {
+    path,
+    mode: entry.mode,
+    uid: entry.uid,
+    gid: entry.gid,
+    mtime: [entry.mtime[0], entry.mtime[1]],
+    ...(xattrs === undefined ? {} : { xattrs }),
+  };
+}
+
+function dropUnknownXattrs(entry: TarEntry): number {
+  let dropped = 0;
+  for (const name of entry.xattrs.keys()) {
+    if (isKnownXattr(name)) continue;
+    entry.xattrs.delete(name);
+    dropped++;
+  }
+  return dropped;
+}
+
+/** Gathers rows into large writes. */
+class RowWriter {
+  readonly #file: FileHandle;
+  #pending: string[] = [];
+  #pendingChars = 0;
+  // The header names the layer's digest, which is known last; its place is kept free.
+  #position = Buffer.byteLength(encodeIndexHeader(`sha256:${"0".repeat(64)}`));
+
+  constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  async write(row: LayerRow): Promise<void> {
+    const line = encodeRow(row);
+    this.#pending.push(line);
+    this.#pendingChars += line.length;
+    if (this.#pendingChars > 256 * 1024) await this.#flush();
+  }
+
+  async #flush(): Promise<void> {
+    const data = Buffer.from(this.#pending.join(""));
+    this.#pending = [];
+    this.#pendingChars = 0;
+    await this.#writeAt(data, this.#position);
+    this.#position += data.length;
+  }
+
+  async #writeAt(data: Buffer, position: number): Promise<void> {
+    for (let at = 0; at < data.length; ) {
+      at += (await this.#file.write(data, at, data.length - at, position + at)).bytesWritten;
+    }
+  }
+
+  async finish(digest: Digest): Promise<void> {
+    this.#pending.push(`${END_LINE}\n`);
+    await this.#flush();
+    await this.#writeAt(Buffer.from(encodeIndexHeader(digest)), 0);
+    await this.#file.sync();
+  }
+}
+
+/** Ends at once when the signal fires, even if the source has stopped giving. */
+async function* cancellable(
+  source: AsyncGenerator<Uint8Array>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array> {
+  if (signal === undefined) {
+    yield* source;
+    return;
+  }
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  aborted.catch(() => {});
+  const onAbort = () => reject(cancelled(signal));
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    for (;;) {
+      const { done, value } = await Promise.race([source.next(), aborted]);
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+    // Not awaited: a source that has stalled would never answer.
+    void source.return(undefined).catch(() => {});
+  }
+}
+
+function cancelled(signal: AbortSignal): SandboxError {
+  return new SandboxError("cancelled", "taking in the image was cancelled", { cause: signal.reason });
+}
+
+function openNew(path: string): Promise<FileHandle> {
+  return open(path, "wx+", 0o444);
+}

@@ -1,0 +1,36 @@
+/**
+ * What an image may cost. A layer is a stranger's file: each number below bounds time, memory or disk, and
+ * passing it is `invalid_argument`, naming the entry. The defaults are several times what large public images need.
+ */
+export interface ImageLimits {
+  /** Entries of one layer, and inodes and names of one merged tree. About 400 bytes of memory each when merged. */
+  maxEntries: number;
+  /** Bytes of one layer's uncompressed tar. */
+  maxLayerBytes: number;
+  /** Bytes that one layer's file contents take on the joined device, holes within sparse chunks included. */
+  maxBlobBytes: number;
+  /** Bytes of an image's file system metadata. */
+  maxMetadataBytes: number;
+}
+
+export const DEFAULT_IMAGE_LIMITS: ImageLimits = {
+  maxEntries: 1_000_000,
+  maxLayerBytes: 128 * 2 ** 30,
+  maxBlobBytes: 4 * 2 ** 40,
+  maxMetadataBytes: 512 * 2 ** 20,
+};
+
+/** A whole path, in bytes: Linux's PATH_MAX. Nothing in the guest could name a longer one. */
+export const MAX_PATH_BYTES = 4095;
+/** One name, in bytes: NAME_MAX, and EROFS_NAME_LEN. */
+export const MAX_NAME_BYTES = 255;
+/** Directories within each other; a path of MAX_PATH_BYTES cannot name more. */
+export const MAX_DEPTH = 2048;
+/** One PAX header or GNU long name, in bytes. Go's archive/tar has the same bound. */
+export const MAX_EXTENDED_HEADER_BYTES = 1024 * 1024;
+/** Pieces of one sparse file. */
+export const MAX_SPARSE_EXTENTS = 262_144;
+/** One file, in bytes: what ext4 can hold in the writable layer above. */
+export const MAX_FILE_BYTES = 16 * 2 ** 40 - 4096;
+/** All extended attributes of one inode as EROFS stores them, in bytes. */
+export const MAX_XATTR_BYTES = 65_532;

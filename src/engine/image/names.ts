@@ -1,0 +1,98 @@
+/**
+ * Which image a name means. The store needs no more than this interface, so that names may live in a database
+ * beside other state; FileImageNames keeps each in a small file of its own.
+ */
+
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { type Digest, hexOf, isDigest, sha256 } from "./digest.ts";
+import { PARTIAL_SUFFIX, writeDurably } from "./durable.ts";
+import { storing } from "./storage-error.ts";
+
+export interface NamedImage {
+  /** A full name, as canonicalName() makes it. */
+  name: string;
+  digest: Digest;
+  /** When the name was given to this image: milliseconds since 1970. */
+  namedAtMs: number;
+}
+
+export interface ImageNames {
+  /** The image of a name; undefined if the name is not taken. */
+  get(name: string): Promise<NamedImage | undefined>;
+  /** Gives a name to an image, and takes it from the one that had it. */
+  set(image: NamedImage): Promise<void>;
+  /** All names, sorted. */
+  list(): Promise<NamedImage[]>;
+  /** Frees a name; false if it was not taken. */
+  delete(name: string): Promise<boolean>;
+}
+
+const schema = z.object({
+  name: z.string(),
+  digest: z.custom<Digest>((value) => typeof value === "string" && isDigest(value)),
+  namedAtMs: z.number(),
+});
+
+/** Names as files in a folder, one each, called by the hash of the name (names hold slashes and can be long). */
+export class FileImageNames implements ImageNames {
+  readonly #directory: string;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  #path(name: string): string {
+    return join(this.#directory, `${hexOf(sha256(name))}.json`);
+  }
+
+  async get(name: string): Promise<NamedImage | undefined> {
+    return this.#read(this.#path(name));
+  }
+
+  async set(image: NamedImage): Promise<void> {
+    await storing(`naming the image ${image.name}`, async () => {
+      await mkdir(this.#directory, { recursive: true });
+      await writeDurably(this.#path(image.name), `${JSON.stringify(image)}\n`, 0o644);
+    });
+  }
+
+  async list(): Promise<NamedImage[]> {
+    const files = await readdir(this.#directory).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return [];
+      throw error;
+    });
+    const images = await Promise.all(
+      files.filter((file) => file.endsWith(".json")).map((file) => this.#read(join(this.#directory, file))),
+    );
+    return images
+      .filter((image) => image !== undefined)
+      .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  }
+
+  async delete(name: string): Promise<boolean> {
+    if ((await this.get(name)) === undefined) return false;
+    await storing(`removing the image name ${name}`, () => rm(this.#path(name), { force: true }));
+    return true;
+  }
+
+  /** Removes what a crash left half-written. */
+  async sweep(): Promise<void> {
+    const files = await readdir(this.#directory).catch(() => []);
+    for (const file of files) {
+      if (file.endsWith(PARTIAL_SUFFIX)) await rm(join(this.#directory, file), { force: true });
+    }
+  }
+
+  /** A file that cannot be read counts as no name: one damaged file must not hide all other images. */
+  async #read(path: string): Promise<NamedImage | undefined> {
+    try {
+      return schema.parse(JSON.parse(await readFile(path, "utf8")));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "ENOENT" || error instanceof SyntaxError || error instanceof z.ZodError) return undefined;
+      throw error;
+    }
+  }
+}

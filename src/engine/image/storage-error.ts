@@ -1,0 +1,41 @@
+/** What goes wrong between the image store and the disk below it, said so that the user can act on it. */
+
+import { SandboxError } from "../../contract/errors.ts";
+
+/** Runs `work`; errors of the file system become SandboxErrors that say what was being done. */
+export async function storing<T>(what: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw storageError(error, what);
+  }
+}
+
+function storageError(error: unknown, what: string): SandboxError {
+  if (error instanceof SandboxError) return error;
+  const { code, message } = error as NodeJS.ErrnoException;
+  switch (code) {
+    case "ENOSPC":
+    case "EDQUOT":
+      return new SandboxError("resource_exhausted", `the disk is full: ${what} failed`, {
+        hint: "Free space on the disk that holds MSB_HOME, remove images, or point MSB_HOME to a larger disk.",
+        cause: error,
+      });
+    case "EACCES":
+    case "EPERM":
+    case "EROFS":
+      return new SandboxError("permission_denied", `${what} failed: ${message}`, {
+        hint: "MSB_HOME must be writable by the user who runs the daemon.",
+        cause: error,
+      });
+    case "EXDEV":
+    case "EMLINK":
+    case "ENOTSUP":
+      return new SandboxError("unsupported", `${what} failed: ${message}`, {
+        hint: "MSB_HOME must lie on one file system that has hard links, such as ext4, XFS or Btrfs.",
+        cause: error,
+      });
+    default:
+      return new SandboxError("internal", `${what} failed: ${message}`, { cause: error });
+  }
+}
