@@ -1,0 +1,117 @@
+import type { Readable } from "node:stream";
+import type {
+  Check,
+  Event,
+  ExecSpec,
+  ExitStatus,
+  ImageInfo,
+  LogRecord,
+  Progress,
+  SandboxInfo,
+  SandboxSpec,
+  SandboxState,
+  TemplateInfo,
+  TemplateShape,
+  VersionInfo,
+} from "../contract/index.ts";
+
+/**
+ * The engine as its one user, the server, sees it. It knows no HTTP and no terminal.
+ * Every operation throws `SandboxError`; `ref` is a sandbox's name or id.
+ */
+export interface Engine {
+  readonly home: string;
+  readonly sandboxes: Sandboxes;
+  readonly images: Images;
+  readonly templates: Templates;
+  readonly events: Events;
+  /** What this host can do, what is missing and what mends it. Never throws for a finding. */
+  doctor(options?: { signal?: AbortSignal }): Promise<Check[]>;
+  version(): Promise<VersionInfo>;
+  /** Lets go of everything without stopping a sandbox: a later engine adopts what runs. */
+  close(): Promise<void>;
+}
+
+/** Carried through an operation: its cancellation, and who wants to hear that it takes long. */
+export interface OperationContext {
+  signal?: AbortSignal | undefined;
+  onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+export interface Sandboxes {
+  /** Creates and starts. On an error nothing is left behind. */
+  create(spec: SandboxSpec, context?: OperationContext): Promise<SandboxInfo>;
+  get(ref: string): SandboxInfo;
+  list(filter?: { states?: SandboxState[]; labels?: Record<string, string> }): SandboxInfo[];
+  /** Starts a stopped or failed sandbox with the disk it had. */
+  start(ref: string, context?: OperationContext): Promise<SandboxInfo>;
+  /** TERM to all, then KILL after `graceMs` (default 5,000), then power off. */
+  stop(ref: string, options?: { graceMs?: number }): Promise<SandboxInfo>;
+  /** Ends the VM at once. */
+  kill(ref: string): Promise<SandboxInfo>;
+  /** Removes a stopped or failed sandbox; a running one only with `force`, which kills it. */
+  remove(ref: string, options?: { force?: boolean }): Promise<void>;
+  /** Starts a process. `details.exitCode` of the error is 127 or 126 if the command cannot be run. */
+  exec(ref: string, spec: ExecSpec, context?: ExecContext): Promise<EngineProcess>;
+  /** The image's entrypoint and command with the spec's and `argv` on top, as `docker run` combines them. */
+  commandOf(ref: string, argv?: string[]): string[];
+  /** What processes wrote, oldest first; with `follow`, until the sandbox is removed or the signal comes. */
+  logs(ref: string, options?: LogOptions): AsyncIterable<LogRecord>;
+  /** The last `maxBytes` (default 64 KiB) of the VM's console. */
+  console(ref: string, maxBytes?: number): Promise<string>;
+  /** How many sandboxes have a VM now. */
+  runningCount(): number;
+}
+
+export interface ExecContext extends OperationContext {
+  /** The sandbox ends when this process does, also if the daemon was restarted meanwhile. Default false. */
+  main?: boolean | undefined;
+}
+
+export interface LogOptions {
+  follow?: boolean | undefined;
+  /** Only the last `tail` records. */
+  tail?: number | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** A process that somebody listens to. Its output also goes to the sandbox's log. */
+export interface EngineProcess {
+  /** Number of the process within its sandbox. */
+  readonly process: number;
+  readonly pid: number;
+  /**
+   * Takes the output. Called once, right after `exec`. The callback's promise is the back-pressure: the process is held
+   * back while about 1 MiB waits.
+   */
+  onOutput(listener: (stream: "stdout" | "stderr", chunk: Buffer) => void | Promise<void>): void;
+  /** Resolves when the bytes are on their way; slow while the process does not read. */
+  write(chunk: Buffer): Promise<void>;
+  endStdin(): void;
+  /** @param signal name, e.g. `SIGINT` or `INT`; unknown: `invalid_argument`. Goes to the process group. */
+  signal(signal: string): void;
+  /** Settles after the last output was given to the listener. Rejects with `unavailable` if the VM is lost. */
+  readonly exited: Promise<ExitStatus>;
+  /** Lets the process run on without a listener. */
+  detach(): void;
+}
+
+export interface Images {
+  list(): Promise<ImageInfo[]>;
+  /** Reads a root file system tar (plain, gzip or zstd) with an optional OCI image config (untrusted JSON). */
+  import(name: string, tar: Readable, options?: OperationContext & { config?: unknown }): Promise<ImageInfo>;
+  remove(name: string): Promise<void>;
+}
+
+export interface Templates {
+  list(): Promise<TemplateInfo[]>;
+  /** Builds the template of a shape unless it is there. */
+  build(shape: TemplateShape, context?: OperationContext): Promise<TemplateInfo>;
+  /** @param key the key or a prefix of it that is unique */
+  remove(key: string): Promise<void>;
+}
+
+export interface Events {
+  /** Events after `since` (a sequence number; default: only new ones), until the signal. */
+  subscribe(options?: { since?: number; signal?: AbortSignal }): AsyncIterable<Event>;
+}

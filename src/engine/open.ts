@@ -1,0 +1,88 @@
+import { readFile } from "node:fs/promises";
+import type { VersionInfo } from "../contract/index.ts";
+import { vmdkDescriptor } from "./disk/index.ts";
+import { doctor } from "./doctor.ts";
+import type { Engine } from "./engine.ts";
+import { ImageStore } from "./image/index.ts";
+import { imagesApi } from "./images.ts";
+import { MachineRoom } from "./machine-room.ts";
+import { type SandboxContext, SandboxManager, UidPool } from "./sandbox/index.ts";
+import { EventLog, makeHome, openDatabase, SandboxTable } from "./store/index.ts";
+import { templatesApi } from "./templates.ts";
+
+export interface EngineOptions {
+  /** `$MSB_HOME`: where everything is kept. */
+  home: string;
+  env?: NodeJS.ProcessEnv;
+  /** Hears what guests' agents say of themselves. */
+  onAgentLog?: (sandbox: string, level: string, message: string) => void;
+}
+
+/**
+ * Opens a home: takes over the sandboxes that run there and sweeps what interrupted work left. One engine at a time owns
+ * a home; to see to that is the caller's business.
+ * @throws `permission_denied`, `resource_exhausted`, `unsupported` (written by a newer version)
+ */
+export async function openEngine(options: EngineOptions): Promise<Engine> {
+  const { home, env = process.env } = options;
+  const paths = await makeHome(home);
+  const database = openDatabase(paths.database);
+  const events = new EventLog(database);
+  const uids = new UidPool();
+  const images = await ImageStore.open({ directory: paths.images, describeDisk: vmdkDescriptor });
+  const machineRoom = new MachineRoom({ paths, env, uids, events });
+  const context: SandboxContext = {
+    paths,
+    machines: () => machineRoom.machines(),
+    images,
+    table: new SandboxTable(database),
+    events,
+    uids,
+    onAgentLog: (sandbox, { level, message }) => options.onAgentLog?.(sandbox, level, message),
+  };
+  const sandboxes = new SandboxManager(context);
+  await machineRoom.sweep();
+  await sandboxes.adopt();
+  await images.sweep({ inUse: sandboxes.imagesInUse() });
+
+  return {
+    home,
+    sandboxes,
+    images: imagesApi(images, sandboxes),
+    templates: templatesApi(machineRoom),
+    events,
+    doctor: () => doctor({ paths, env, images, machineRoom }),
+    version: () => version(machineRoom),
+    async close() {
+      await sandboxes.detach();
+      database.close();
+    },
+  };
+}
+
+async function version(machineRoom: MachineRoom): Promise<VersionInfo> {
+  const [machines, qemu] = await Promise.all([
+    machineRoom.machines().catch(() => undefined),
+    machineRoom.qemu().catch(() => undefined),
+  ]);
+  return {
+    version: await packageVersion(),
+    api: "v1",
+    node: process.versions.node,
+    ...(qemu === undefined ? {} : { qemu: qemu.version }),
+    ...(machines === undefined ? {} : { assets: machines.assets.hash }),
+  };
+}
+
+/** From package.json, beside `dist/` and above `src/engine/`. */
+async function packageVersion(): Promise<string> {
+  for (const path of ["../package.json", "../../package.json"]) {
+    try {
+      const { name, version } = JSON.parse(await readFile(new URL(path, import.meta.url), "utf8"));
+      if (name === "microsandbox") return String(version);
+    } catch {
+      // Not here.
+    }
+  }
+  return "unknown";
+}

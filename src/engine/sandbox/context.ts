@@ -1,0 +1,27 @@
+import type { AgentLog } from "../guest/index.ts";
+import type { ImageStore } from "../image/index.ts";
+import type { Vmm } from "../machine/index.ts";
+import type { BootAssets, EventLog, Paths, SandboxTable } from "../store/index.ts";
+import type { TemplateInputs, TemplateStore } from "../template/index.ts";
+import type { UidPool } from "./uid-pool.ts";
+
+/** The rooms that a sandbox is made of, as its parts hand them on. */
+export interface SandboxContext {
+  paths: Paths;
+  /** Boot assets, the VMM and templates are looked for when first needed: listing works where they are missing. */
+  machines(): Promise<Machines>;
+  images: ImageStore;
+  table: SandboxTable;
+  events: EventLog;
+  uids: UidPool;
+  onAgentLog(sandbox: string, entry: AgentLog): void;
+}
+
+/** What starts machines. */
+export interface Machines {
+  assets: BootAssets;
+  vmm: Vmm;
+  templates: TemplateStore;
+  /** What shapes a template of this size on this host. */
+  inputsOf(shape: { cpus: number; memoryMiB: number }): Promise<TemplateInputs>;
+}

@@ -1,0 +1,9 @@
+/**
+ * From a spec to a running sandbox: life cycle, supervision, processes, logs and the taking over of what an earlier daemon
+ * left. It is the only room that composes the others. It owns `sandboxes/` and each sandbox's record and state.
+ */
+export type { Machines, SandboxContext } from "./context.ts";
+export { SandboxManager } from "./manager.ts";
+export { takeTemplateOf } from "./start.ts";
+export { templateBuilder } from "./template-builder.ts";
+export { UidPool } from "./uid-pool.ts";

@@ -1,0 +1,243 @@
+import { readdir, rm } from "node:fs/promises";
+import { totalmem } from "node:os";
+import { join } from "node:path";
+import { type ExecSpec, SandboxError, type SandboxInfo, type SandboxSpec } from "../../contract/index.ts";
+import type { EngineProcess, ExecContext, LogOptions, OperationContext, Sandboxes } from "../engine.ts";
+import { type Digest, EMPTY_CONFIG, type ImageConfig, isDigest } from "../image/index.ts";
+import type { SandboxContext } from "./context.ts";
+import { newId, newName } from "./identity.ts";
+import { assertLegal } from "./lifecycle.ts";
+import { type SandboxRecord, sandboxRecord } from "./record.ts";
+import { Sandbox } from "./sandbox.ts";
+
+/** All sandboxes of a home: makes them, finds them, and takes them over from a daemon that died. */
+export class SandboxManager implements Sandboxes {
+  private readonly context: SandboxContext;
+  private readonly byId = new Map<string, Sandbox>();
+  private readonly byName = new Map<string, Sandbox>();
+
+  constructor(context: SandboxContext) {
+    this.context = context;
+  }
+
+  async create(spec: SandboxSpec, operation: OperationContext = {}): Promise<SandboxInfo> {
+    assertMemory(spec.memoryMiB);
+    const name = this.reserveName(spec.name);
+    let sandbox: Sandbox | undefined;
+    try {
+      const image = await this.context.images.get(spec.image);
+      if (this.byName.has(name)) throw taken(name);
+      const record: SandboxRecord = {
+        id: newId(),
+        name,
+        spec,
+        imageDigest: image.digest,
+        state: "creating",
+        createdAt: new Date().toISOString(),
+        timings: [],
+        reservedProcesses: 0,
+      };
+      sandbox = this.add(record, image.config);
+      this.context.table.put({ ...record, record });
+      this.context.events.add({
+        type: "sandbox.creating",
+        sandbox: record.id,
+        data: { name, image: spec.image },
+      });
+      await sandbox.start(operation);
+      return sandbox.info;
+    } catch (error) {
+      if (sandbox !== undefined && sandbox.state !== "removed") await sandbox.remove();
+      throw error;
+    } finally {
+      this.reserved.delete(name);
+    }
+  }
+
+  get(ref: string): SandboxInfo {
+    return this.find(ref).info;
+  }
+
+  list(filter: Parameters<Sandboxes["list"]>[0] = {}): SandboxInfo[] {
+    const { states, labels } = filter;
+    return [...this.byId.values()]
+      .map((sandbox) => sandbox.info)
+      .filter((info) => states === undefined || states.includes(info.state))
+      .filter((info) => Object.entries(labels ?? {}).every(([key, value]) => info.spec.labels[key] === value))
+      .sort((a, b) => a.createdAt.localeCompare(b.createdAt));
+  }
+
+  async start(ref: string, operation: OperationContext = {}): Promise<SandboxInfo> {
+    const sandbox = this.find(ref);
+    assertLegal("start", sandbox.name, sandbox.state);
+    sandbox.transition("creating");
+    await sandbox.start(operation);
+    return sandbox.info;
+  }
+
+  async stop(ref: string, options: { graceMs?: number } = {}): Promise<SandboxInfo> {
+    const sandbox = this.find(ref);
+    await sandbox.stop(options.graceMs);
+    return sandbox.info;
+  }
+
+  async kill(ref: string): Promise<SandboxInfo> {
+    const sandbox = this.find(ref);
+    await sandbox.kill();
+    return sandbox.info;
+  }
+
+  async remove(ref: string, options: { force?: boolean } = {}): Promise<void> {
+    const sandbox = this.find(ref);
+    if (options.force && !["stopped", "failed", "creating"].includes(sandbox.state)) await sandbox.kill();
+    // With autoRemove it went with the kill.
+    if (sandbox.state === "removed") return;
+    assertLegal("remove", sandbox.name, sandbox.state);
+    await sandbox.remove();
+  }
+
+  exec(ref: string, spec: ExecSpec, context?: ExecContext): Promise<EngineProcess> {
+    return this.find(ref).exec(spec, context);
+  }
+
+  commandOf(ref: string, argv?: string[]): string[] {
+    return this.find(ref).commandOf(argv);
+  }
+
+  logs(ref: string, options?: LogOptions) {
+    return this.find(ref).logs(options);
+  }
+
+  console(ref: string, maxBytes?: number): Promise<string> {
+    return this.find(ref).console(maxBytes);
+  }
+
+  runningCount(): number {
+    return [...this.byId.values()].filter(({ state }) => state !== "stopped" && state !== "failed").length;
+  }
+
+  /** Digests of the images that sandboxes stand on. */
+  imagesInUse(): Digest[] {
+    return [...this.byId.values()].map((sandbox) => sandbox.imageDigest).filter(isDigest);
+  }
+
+  /**
+   * Takes over what an earlier daemon left: what runs goes on, what was half-made is removed, what has ended
+   * meanwhile is told so. Folders that no record knows are swept.
+   */
+  async adopt(): Promise<void> {
+    const rows = this.context.table.list();
+    await Promise.all(
+      rows.map(async (row) => {
+        const parsed = sandboxRecord.safeParse(row.record);
+        if (!parsed.success) {
+          this.context.events.add({
+            type: "sandbox.unreadable",
+            sandbox: row.id,
+            message: `the record of '${row.name}' cannot be read`,
+          });
+          return;
+        }
+        await this.adoptOne(parsed.data).catch((error) => {
+          this.context.events.add({
+            type: "sandbox.not-adopted",
+            sandbox: row.id,
+            message: SandboxError.from(error).message,
+          });
+        });
+      }),
+    );
+    await this.sweep(new Set(rows.map((row) => row.id)));
+  }
+
+  async detach(): Promise<void> {
+    await Promise.all([...this.byId.values()].map((sandbox) => sandbox.detach()));
+  }
+
+  private async adoptOne(record: SandboxRecord): Promise<void> {
+    const image = await this.context.images.get(record.imageDigest).catch(() => undefined);
+    const sandbox = this.add(record, image?.config ?? EMPTY_CONFIG);
+    if (record.state === "stopped" || record.state === "failed") return;
+    const { vmm } = await this.context.machines();
+    const machine = record.machine === undefined ? undefined : await vmm.adopt(record.machine);
+    if (record.state === "running" && machine !== undefined) {
+      try {
+        return await sandbox.adopt(machine);
+      } catch (error) {
+        // It runs but cannot be spoken to; a VM that nobody controls is ended.
+        await machine.kill();
+        await sandbox.lost(
+          `the daemon restarted and could not reach it: ${SandboxError.from(error).message}`,
+        );
+        return;
+      }
+    }
+    await machine?.kill();
+    // Half-made, half-removed or bound to be removed: nothing is left of it.
+    if (record.state === "creating" || record.state === "removed") return sandbox.remove();
+    await sandbox.lost("its VM ended while no daemon ran");
+  }
+
+  private async sweep(known: Set<string>): Promise<void> {
+    const { paths } = this.context;
+    for (const id of await readdir(paths.sandboxes)) {
+      if (!known.has(id)) await rm(join(paths.sandboxes, id), { recursive: true, force: true });
+    }
+    const runs = new Set([...known].map((id) => id.slice(0, 8)));
+    for (const name of await readdir(paths.run)) {
+      // Sandboxes have 8 hex digits; templates being built have a `t` in front. Other files are the daemon's.
+      if (/^[0-9a-f]{8}$|^t[0-9a-f]{7}$/.test(name) && !runs.has(name)) {
+        await rm(join(paths.run, name), { recursive: true, force: true });
+      }
+    }
+  }
+
+  private readonly reserved = new Set<string>();
+
+  /** Two creates of the same name at the same moment: one gets it. */
+  private reserveName(asked: string | undefined): string {
+    let name = asked ?? newName();
+    while (asked === undefined && (this.byName.has(name) || this.reserved.has(name))) name = newName();
+    if (this.byName.has(name) || this.reserved.has(name)) throw taken(name);
+    this.reserved.add(name);
+    return name;
+  }
+
+  private add(record: SandboxRecord, image: ImageConfig): Sandbox {
+    const sandbox = new Sandbox(this.context, record, image, () => {
+      this.byId.delete(record.id);
+      if (this.byName.get(record.name) === sandbox) this.byName.delete(record.name);
+    });
+    this.byId.set(record.id, sandbox);
+    this.byName.set(record.name, sandbox);
+    return sandbox;
+  }
+
+  private find(ref: string): Sandbox {
+    const sandbox = this.byName.get(ref) ?? this.byId.get(ref);
+    if (sandbox !== undefined) return sandbox;
+    throw new SandboxError("not_found", `there is no sandbox '${ref}'`, {
+      hint: "'msb ls' lists those that there are.",
+    });
+  }
+}
+
+function taken(name: string): SandboxError {
+  return new SandboxError("already_exists", `there is a sandbox '${name}' already`, {
+    hint: `Choose another name, or remove it: msb rm --force ${name}`,
+  });
+}
+
+/** @throws `resource_exhausted` if the host has less memory than the sandbox asks for */
+function assertMemory(memoryMiB: number): void {
+  const hostMiB = Math.floor(totalmem() / 1024 ** 2);
+  if (memoryMiB <= hostMiB) return;
+  throw new SandboxError(
+    "resource_exhausted",
+    `the sandbox asks for ${memoryMiB} MiB of memory, this host has ${hostMiB} MiB`,
+    {
+      hint: "Ask for less.",
+      details: { askedMiB: memoryMiB, hostMiB },
+    },
+  );
+}

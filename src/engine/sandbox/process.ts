@@ -1,0 +1,126 @@
+import { type ExitStatus, SandboxError } from "../../contract/index.ts";
+import type { EngineProcess } from "../engine.ts";
+import type { GuestProcess, OutputName, ProcessExit } from "../guest/index.ts";
+import { outputRecord, type SandboxLog } from "./log.ts";
+import { signalName, signalNumber } from "./signals.ts";
+
+type Listener = (stream: OutputName, chunk: Buffer) => void | Promise<void>;
+
+const TERM = 15;
+const KILL = 9;
+/** Between TERM and KILL when a process has run out of its time. */
+const TIMEOUT_GRACE_MS = 2_000;
+
+/**
+ * A process of a sandbox, on its way between guest, log and listener. Its output is acknowledged to the guest once it is
+ * in the log *and* the listener is done with it: the one makes it safe, the other is the back-pressure.
+ */
+export class SandboxProcess implements EngineProcess {
+  readonly process: number;
+  readonly exited: Promise<ExitStatus>;
+  private readonly guest: GuestProcess;
+  private readonly log: SandboxLog;
+  private listener: Listener | undefined;
+  private detached = false;
+  private timedOut = false;
+  private readonly timers: NodeJS.Timeout[] = [];
+  /** Output that came before a listener did. */
+  private readonly listening = Promise.withResolvers<void>();
+
+  constructor(
+    guest: GuestProcess,
+    log: SandboxLog,
+    options: { timeoutMs?: number | undefined; detached?: boolean } = {},
+  ) {
+    this.guest = guest;
+    this.log = log;
+    this.process = guest.channel;
+    if (options.detached) this.detach();
+    this.noteLoss();
+    guest.onOutput((stream, offset, chunk) => this.take(stream, offset, chunk));
+    if (options.timeoutMs !== undefined) this.limitTime(options.timeoutMs);
+    this.exited = guest.exited.then(
+      (exit) => this.end(exit),
+      (error) => {
+        this.clearTimers();
+        throw error;
+      },
+    );
+    this.exited.catch(() => {});
+  }
+
+  get pid(): number {
+    return this.guest.pid;
+  }
+
+  onOutput(listener: Listener): void {
+    if (this.listener !== undefined) throw new SandboxError("internal", "a process has one listener");
+    this.listener = listener;
+    this.listening.resolve();
+  }
+
+  detach(): void {
+    this.detached = true;
+    this.listener = undefined;
+    this.listening.resolve();
+  }
+
+  write(chunk: Buffer): Promise<void> {
+    return this.guest.write(chunk);
+  }
+
+  endStdin(): void {
+    this.guest.endStdin();
+  }
+
+  signal(signal: string): void {
+    this.guest.signal(signalNumber(signal), true);
+  }
+
+  private async take(stream: OutputName, offset: number, chunk: Buffer): Promise<void> {
+    if (chunk.length === 0) return;
+    const logged = this.log.append(outputRecord(this.process, stream, offset, chunk));
+    if (this.listener === undefined && !this.detached) await this.listening.promise;
+    // The listener's trouble (a client that went away) is no reason to hold the process.
+    await Promise.resolve(this.listener?.(stream, chunk)).catch(() => this.detach());
+    // A full disk must not stop the process for ever either; the log then has a gap.
+    await logged.catch(() => {});
+    this.guest.ack(stream, offset + chunk.length);
+  }
+
+  private end(exit: ProcessExit): ExitStatus {
+    this.clearTimers();
+    this.guest.release();
+    const timedOut = this.timedOut ? { timedOut: true } : {};
+    if ("code" in exit) return { exitCode: exit.code, ...timedOut };
+    return { exitCode: 128 + exit.signal, signal: signalName(exit.signal), ...timedOut };
+  }
+
+  private limitTime(timeoutMs: number): void {
+    const after = (ms: number, signal: number) => {
+      const timer = setTimeout(() => {
+        this.timedOut = true;
+        this.guest.signal(signal, true);
+      }, ms);
+      this.timers.push(timer);
+    };
+    after(timeoutMs, TERM);
+    after(timeoutMs + TIMEOUT_GRACE_MS, KILL);
+  }
+
+  private clearTimers(): void {
+    for (const timer of this.timers) clearTimeout(timer);
+  }
+
+  /** What the guest had to drop while no daemon listened is told where its output would have been. */
+  private noteLoss(): void {
+    for (const stream of ["stdout", "stderr"] as const) {
+      const lost = this.guest.lost[stream];
+      if (lost === 0) continue;
+      const text = `${lost} bytes of ${stream} were lost while no daemon ran\n`;
+      void this.log
+        .append({ time: new Date().toISOString(), process: this.process, stream: "system", text })
+        .catch(() => {});
+    }
+  }
+}

@@ -1,0 +1,48 @@
+import { z } from "zod";
+import { SANDBOX_STATES, type SandboxInfo, sandboxSpec, span } from "../../contract/index.ts";
+
+/** All that is kept of a sandbox: enough for a new daemon to take it over. */
+export const sandboxRecord = z.object({
+  id: z.string(),
+  name: z.string(),
+  spec: sandboxSpec,
+  imageDigest: z.string(),
+  state: z.enum(SANDBOX_STATES),
+  reason: z.string().optional(),
+  exitCode: z.int().optional(),
+  createdAt: z.string(),
+  startedAt: z.string().optional(),
+  stoppedAt: z.string().optional(),
+  timings: z.array(span),
+  /** Uid of its VMM; where the daemon is root. */
+  uid: z.int().optional(),
+  machine: z
+    .object({ pid: z.int(), pidStartTime: z.string(), runDirectory: z.string(), accelerator: z.string() })
+    .optional(),
+  /** Processes below this number may have been used; numbers are reserved in blocks. */
+  reservedProcesses: z.int(),
+  /** The process whose end ends the sandbox. */
+  mainProcess: z.int().optional(),
+});
+export type SandboxRecord = z.output<typeof sandboxRecord>;
+
+/** What users are told of it. */
+export function toInfo(record: SandboxRecord): SandboxInfo {
+  const { id, name, spec, imageDigest, state, reason, exitCode, createdAt, startedAt, stoppedAt, timings } =
+    record;
+  return {
+    id,
+    name,
+    image: spec.image,
+    imageDigest,
+    state,
+    ...(reason === undefined ? {} : { reason }),
+    ...(exitCode === undefined ? {} : { exitCode }),
+    ...(record.machine === undefined ? {} : { accelerator: record.machine.accelerator }),
+    createdAt,
+    ...(startedAt === undefined ? {} : { startedAt }),
+    ...(stoppedAt === undefined ? {} : { stoppedAt }),
+    spec,
+    timings,
+  };
+}

@@ -1,0 +1,348 @@
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import {
+  type ExecSpec,
+  type LogRecord,
+  SandboxError,
+  type SandboxInfo,
+  type SandboxState,
+} from "../../contract/index.ts";
+import type { EngineProcess, ExecContext, LogOptions, OperationContext } from "../engine.ts";
+import type { AgentConnection } from "../guest/index.ts";
+import type { ImageConfig } from "../image/index.ts";
+import type { Machine, MachineExit } from "../machine/index.ts";
+import { combineCommand, processSpec } from "./command.ts";
+import type { SandboxContext } from "./context.ts";
+import { assertLegal, assertTransition } from "./lifecycle.ts";
+import { SandboxLog } from "./log.ts";
+import { SandboxProcess } from "./process.ts";
+import { reachAgent } from "./reach-agent.ts";
+import { type SandboxRecord, toInfo } from "./record.ts";
+import { Spans } from "./spans.ts";
+import { LOG_DIRECTORY, runDirectoryOf, startMachine } from "./start.ts";
+
+const DEFAULT_GRACE_MS = 5_000;
+/** How long a guest may take to power off beyond its grace (spec: 1,500 ms). */
+const POWER_OFF_MS = 5_000;
+/** Process numbers are reserved in blocks, so that an exec does not wait for the database. */
+const PROCESS_BLOCK = 256;
+const RECONNECT_TIMEOUT_MS = 5_000;
+
+/** One sandbox: its record, and while it runs its machine, its agent and its processes. */
+export class Sandbox {
+  readonly log: SandboxLog;
+  private readonly context: SandboxContext;
+  private readonly image: ImageConfig;
+  private readonly onRemoved: () => void;
+  private record: SandboxRecord;
+  private machine: Machine | undefined;
+  private agent: AgentConnection | undefined;
+  private nextProcess: number;
+  /** Settles when a stop or an unexpected end has been dealt with. */
+  private ending: Promise<void> | undefined;
+
+  constructor(context: SandboxContext, record: SandboxRecord, image: ImageConfig, onRemoved: () => void) {
+    this.context = context;
+    this.record = record;
+    this.image = image;
+    this.onRemoved = onRemoved;
+    this.nextProcess = record.reservedProcesses;
+    this.log = new SandboxLog(join(this.directory, LOG_DIRECTORY));
+  }
+
+  get id(): string {
+    return this.record.id;
+  }
+
+  get name(): string {
+    return this.record.name;
+  }
+
+  get state(): SandboxState {
+    return this.record.state;
+  }
+
+  get imageDigest(): string {
+    return this.record.imageDigest;
+  }
+
+  get info(): SandboxInfo {
+    return toInfo(this.record);
+  }
+
+  private get directory(): string {
+    return join(this.context.paths.sandboxes, this.record.id);
+  }
+
+  /** Starts the VM and, if there is one, the main process. After an error the sandbox is `failed` and no VM is left. */
+  async start(operation: OperationContext): Promise<void> {
+    const spans = new Spans();
+    const uid = this.context.uids.acquire();
+    const {
+      reason: _reason,
+      exitCode: _exitCode,
+      stoppedAt: _stoppedAt,
+      mainProcess: _main,
+      machine: _machine,
+      ...kept
+    } = this.record;
+    this.record = { ...kept, uid, timings: [] };
+    await mkdir(join(this.directory, LOG_DIRECTORY), { recursive: true, mode: 0o700 });
+    try {
+      const onMachine = (machine: Machine) => this.save({ machine: machine.record });
+      const { machine, agent } = await startMachine(this.context, this.record, spans, operation, onMachine);
+      this.attach(machine, agent);
+      this.transition("running", { startedAt: new Date().toISOString(), timings: spans.list });
+      if (this.record.spec.command !== undefined) {
+        const argv = combineCommand(this.record.spec, this.image);
+        const main = await this.exec({ argv, env: {} }, { main: true });
+        main.detach();
+      }
+    } catch (error) {
+      await this.machine?.kill();
+      await this.letGo();
+      const known = cancelled(error, operation.signal) ?? SandboxError.from(error);
+      if (this.record.state !== "removed")
+        this.transition("failed", { reason: known.message, timings: spans.list });
+      throw known;
+    }
+  }
+
+  /** Takes over the machine that an earlier daemon started. */
+  async adopt(machine: Machine): Promise<void> {
+    this.context.uids.claim(this.record.uid);
+    const agent = await reachAgent(machine, {
+      filler: true,
+      timeoutMs: RECONNECT_TIMEOUT_MS,
+      onLog: (entry) => this.context.onAgentLog(this.id, entry),
+    });
+    this.attach(machine, agent);
+    await this.adoptProcesses(agent);
+  }
+
+  async exec(spec: ExecSpec, context: ExecContext = {}): Promise<EngineProcess> {
+    assertLegal("exec", this.name, this.state);
+    const number = this.takeProcessNumber();
+    if (context.main) this.save({ mainProcess: number });
+    const guest = await this.agent!.start(number, processSpec(this.record.spec, this.image, spec, true), {
+      signal: context.signal,
+    });
+    const process = new SandboxProcess(guest, this.log, { timeoutMs: spec.timeoutMs });
+    if (context.main) this.endWith(process);
+    return process;
+  }
+
+  commandOf(argv?: string[]): string[] {
+    return combineCommand(this.record.spec, this.image, argv);
+  }
+
+  async stop(graceMs = DEFAULT_GRACE_MS, reason?: string): Promise<void> {
+    assertLegal("stop", this.name, this.state);
+    this.transition("stopping", reason === undefined ? {} : { reason });
+    const { machine, agent } = this;
+    this.ending ??= (async () => {
+      // A guest that does not follow is ended from outside.
+      await agent!.shutdown(graceMs).catch(() => {});
+      const gone = await within(POWER_OFF_MS, machine!.exited);
+      if (gone === undefined) await machine!.kill();
+      await this.ended("stopped", reason ?? "stopped");
+    })();
+    await this.ending;
+  }
+
+  async kill(reason = "killed"): Promise<void> {
+    assertLegal("kill", this.name, this.state);
+    if (this.state === "creating")
+      throw new SandboxError("invalid_state", `sandbox '${this.name}' is just starting`);
+    this.ending ??= (async () => {
+      await this.machine!.kill();
+      await this.ended("stopped", reason);
+    })();
+    await this.ending;
+  }
+
+  /** Removes a sandbox that does not run, with its disk and log. */
+  async remove(): Promise<void> {
+    if (this.state !== "removed") {
+      this.transition("removed");
+      this.onRemoved();
+    }
+    await this.log.close();
+    await rm(this.directory, { recursive: true, force: true });
+    await rm(runDirectoryOf(this.context, this.id), { recursive: true, force: true });
+    this.context.table.delete(this.id);
+  }
+
+  logs(options: LogOptions = {}): AsyncIterable<LogRecord> {
+    const { follow, tail, signal } = options;
+    return this.log.read({
+      ...(follow === undefined ? {} : { follow }),
+      ...(tail === undefined ? {} : { tail }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+  }
+
+  async console(maxBytes = 64 * 1024): Promise<string> {
+    if (this.machine === undefined) return "";
+    return (await this.machine.console()).slice(-maxBytes);
+  }
+
+  /** Lets go of the VM without ending it. */
+  async detach(): Promise<void> {
+    this.agent?.close();
+    this.machine?.detach();
+    await this.log.close();
+  }
+
+  /** Its VM is gone, and nobody saw it go. */
+  async lost(reason: string): Promise<void> {
+    await this.ended("failed", reason);
+  }
+
+  private attach(machine: Machine, agent: AgentConnection): void {
+    this.machine = machine;
+    this.ending = undefined;
+    void machine.exited.then((exit) => this.onMachineExit(machine, exit));
+    this.watch(machine, agent);
+  }
+
+  private watch(machine: Machine, agent: AgentConnection): void {
+    this.agent = agent;
+    void agent.closed.then(async ({ by, error }) => {
+      if (by === "host" || this.machine !== machine || this.ending !== undefined) return;
+      // The VM's end closes the stream too, and is told right after.
+      if ((await within(1_000, machine.exited)) !== undefined || this.ending !== undefined) return;
+      const again = await reachAgent(machine, { filler: true, timeoutMs: RECONNECT_TIMEOUT_MS }).catch(
+        () => undefined,
+      );
+      if (again === undefined) return this.fail(`the guest's agent was lost: ${error.message}`);
+      this.context.events.add({ type: "sandbox.reconnected", sandbox: this.id, message: error.message });
+      this.watch(machine, again);
+      await this.adoptProcesses(again);
+    });
+  }
+
+  /** Processes that ran before this connection go on into the log; who listened to them has gone. */
+  private async adoptProcesses(agent: AgentConnection): Promise<void> {
+    if (agent.info.processes.length === 0) return this.noteMainIsGone(agent);
+    const offsets = await this.log.offsets();
+    for (const { channel, stdout, stderr } of agent.info.processes) {
+      const from = (stream: "stdout" | "stderr", end: number) =>
+        Math.min(offsets.get(`${channel}/${stream}`) ?? 0, end);
+      const guest = agent.adopt(channel, {
+        stdoutFrom: from("stdout", stdout.end),
+        stderrFrom: from("stderr", stderr.end),
+      });
+      const process = new SandboxProcess(guest, this.log, { detached: true });
+      if (channel === this.record.mainProcess) this.endWith(process);
+    }
+    this.noteMainIsGone(agent);
+  }
+
+  /** The main process had ended and was released just before the daemon died. */
+  private noteMainIsGone(agent: AgentConnection): void {
+    const { mainProcess } = this.record;
+    if (mainProcess === undefined || agent.info.processes.some((p) => p.channel === mainProcess)) return;
+    void this.finish("its command had ended").catch(() => {});
+  }
+
+  /** The sandbox lives as long as this process. */
+  private endWith(process: SandboxProcess): void {
+    process.exited
+      .then(
+        ({ exitCode }) => {
+          if (this.state !== "running") return;
+          this.save({ exitCode });
+          return this.finish(`its command ended with exit code ${exitCode}`);
+        },
+        () => {},
+      )
+      .catch(() => {});
+  }
+
+  /** Ends a sandbox whose work is done: what is to be removed needs no orderly shutdown. */
+  private async finish(reason: string): Promise<void> {
+    if (this.ending !== undefined) return this.ending;
+    if (!this.record.spec.autoRemove) return this.stop(DEFAULT_GRACE_MS, reason);
+    this.ending = (async () => {
+      this.transition("removed", { reason });
+      this.onRemoved();
+      await this.machine!.kill();
+      await this.letGo();
+      await this.remove();
+    })();
+    await this.ending;
+  }
+
+  private async onMachineExit(machine: Machine, exit: MachineExit): Promise<void> {
+    if (this.machine !== machine || this.ending !== undefined) return;
+    const orderly = exit.cause === "powered-off";
+    this.ending = this.ended(orderly ? "stopped" : "failed", exit.message);
+    await this.ending;
+  }
+
+  private async fail(reason: string): Promise<void> {
+    if (this.ending !== undefined) return;
+    this.ending = (async () => {
+      await this.machine?.kill().catch(() => {});
+      await this.ended("failed", reason);
+    })();
+    await this.ending;
+  }
+
+  /** The VM is gone. */
+  private async ended(state: "stopped" | "failed", reason: string): Promise<void> {
+    await this.letGo();
+    this.transition(state, { reason: this.record.reason ?? reason, stoppedAt: new Date().toISOString() });
+    if (this.record.spec.autoRemove) await this.remove();
+  }
+
+  private async letGo(): Promise<void> {
+    this.agent?.close();
+    this.agent = undefined;
+    this.machine = undefined;
+    this.context.uids.release(this.record.uid);
+    const { machine: _machine, uid: _uid, ...rest } = this.record;
+    this.record = rest;
+    await rm(runDirectoryOf(this.context, this.id), { recursive: true, force: true });
+  }
+
+  private takeProcessNumber(): number {
+    const number = ++this.nextProcess;
+    if (number >= this.record.reservedProcesses) this.save({ reservedProcesses: number + PROCESS_BLOCK });
+    return number;
+  }
+
+  /** Written before it is acted on. */
+  transition(state: SandboxState, changes: Partial<SandboxRecord> = {}): void {
+    assertTransition(this.name, this.state, state);
+    this.save({ ...changes, state });
+    this.context.events.add({
+      type: `sandbox.${state}`,
+      sandbox: this.id,
+      message: this.record.reason,
+      data: { name: this.name },
+    });
+  }
+
+  private save(changes: Partial<SandboxRecord>): void {
+    this.record = { ...this.record, ...changes };
+    const { id, name, state, createdAt } = this.record;
+    this.context.table.put({ id, name, state, createdAt, record: this.record });
+  }
+}
+
+function cancelled(error: unknown, signal: AbortSignal | undefined): SandboxError | undefined {
+  if (!signal?.aborted) return undefined;
+  return new SandboxError("cancelled", "the start of the sandbox was cancelled", { cause: error });
+}
+
+function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(undefined), ms);
+    void promise.then((value) => {
+      clearTimeout(timer);
+      resolve(value);
+    });
+  });
+}

@@ -1,0 +1,175 @@
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { SandboxError } from "../../contract/index.ts";
+import { createQcow2 } from "../disk/index.ts";
+import type { OperationContext } from "../engine.ts";
+import type { AgentConnection } from "../guest/index.ts";
+import type { Machine } from "../machine/index.ts";
+import type { Template } from "../template/index.ts";
+import type { Machines, SandboxContext } from "./context.ts";
+import { newIdentity } from "./identity.ts";
+import { reachAgent, VmEnded } from "./reach-agent.ts";
+import type { SandboxRecord } from "./record.ts";
+import type { Spans } from "./spans.ts";
+
+/**
+ * From a record to a running VM: the image's root disk, a writable overlay and a template are taken side by side, the
+ * template is loaded, and the guest is handed its identity. Only when it has acknowledged that is it running.
+ */
+
+/** Under emulation a load answers within 100 ms; a host that swaps may take seconds. */
+const AGENT_TIMEOUT_MS = 20_000;
+/** Room for the overlay's own tables above the disk that the guest sees. */
+const OVERLAY_SLACK_BYTES = 256 * 1024 * 1024;
+
+export interface Started {
+  machine: Machine;
+  agent: AgentConnection;
+}
+
+export const UPPER_DIRECTORY = "disk";
+export const LOG_DIRECTORY = "logs";
+
+/** Folder of a sandbox's sockets. */
+export function runDirectoryOf(context: SandboxContext, id: string): string {
+  return join(context.paths.run, id.slice(0, 8));
+}
+
+/**
+ * Starts the VM of `record`. A template that does not load is put aside and built again, once.
+ * @throws what failed; no process and no socket is left then
+ */
+export async function startMachine(
+  context: SandboxContext,
+  record: SandboxRecord,
+  spans: Spans,
+  operation: OperationContext,
+  onMachine: (machine: Machine) => void,
+): Promise<Started> {
+  const { spec } = record;
+  const shape = { cpus: spec.cpus, memoryMiB: spec.memoryMiB };
+  const machines = await spans.time("machines", () => context.machines());
+  const takeTemplate = () => takeTemplateOf(machines, shape, operation);
+  const [template, root, upper] = await Promise.all([
+    spans.time("template", takeTemplate),
+    spans.time("image", () => context.images.rootDisk(record.imageDigest)),
+    spans.time("overlay", () => prepareUpper(context, record)),
+  ]);
+  const load = (from: Template) =>
+    loadMachine({
+      context,
+      machines,
+      record,
+      spans,
+      operation,
+      onMachine,
+      template: from,
+      rootDirectory: root.directory,
+      upper,
+    });
+  try {
+    return await load(template);
+  } catch (error) {
+    const reason = templateAtFault(error);
+    if (reason === undefined) throw error;
+    await machines.templates.quarantine(template.key, reason);
+    return await load(await spans.time("template again", takeTemplate));
+  }
+}
+
+/** The template of a shape, built with a word to whoever waits. */
+export async function takeTemplateOf(
+  machines: Machines,
+  shape: { cpus: number; memoryMiB: number },
+  { signal, onProgress }: OperationContext,
+): Promise<Template> {
+  const inputs = await machines.inputsOf(shape);
+  const task = `building the template for ${shape.cpus} CPU${shape.cpus === 1 ? "" : "s"} and ${shape.memoryMiB} MiB`;
+  return machines.templates.ensure(inputs, { signal, onBuild: () => onProgress?.({ task }) });
+}
+
+interface Load {
+  context: SandboxContext;
+  machines: Machines;
+  record: SandboxRecord;
+  spans: Spans;
+  operation: OperationContext;
+  onMachine: (machine: Machine) => void;
+  template: Template;
+  rootDirectory: string;
+  upper: string;
+}
+
+async function loadMachine(load: Load): Promise<Started> {
+  const { context, machines, record, spans, operation, template } = load;
+  const { spec } = record;
+  const runDirectory = runDirectoryOf(context, record.id);
+  await rm(runDirectory, { recursive: true, force: true });
+  await mkdir(runDirectory, { mode: 0o700 });
+  const diskBytes = spec.diskMiB * 1024 ** 2;
+  const machine = await spans.time("vmm", () =>
+    machines.vmm.load({
+      shape: { cpus: spec.cpus, memoryMiB: spec.memoryMiB },
+      stateDirectory: template.directory,
+      disks: {
+        rootDirectory: load.rootDirectory,
+        upperDirectory: load.upper,
+        blankFile: machines.assets.blankFile,
+      },
+      runDirectory,
+      uid: record.uid,
+      maxFileBytes: diskBytes + OVERLAY_SLACK_BYTES,
+    }),
+  );
+  try {
+    load.onMachine(machine);
+    const identity = newIdentity(spec.name ?? record.name);
+    const agent = await spans.time("load, hello and setup", () =>
+      reachAgent(machine, {
+        filler: false,
+        timeoutMs: AGENT_TIMEOUT_MS,
+        signal: operation.signal,
+        setup: {
+          identity: { ...identity, timeNs: BigInt(Date.now()) * 1_000_000n },
+          upperSizeBytes: diskBytes,
+        },
+        onLog: (entry) => context.onAgentLog(record.id, entry),
+      }),
+    );
+    addGuestSpans(spans, agent);
+    return { machine, agent };
+  } catch (error) {
+    await machine.kill();
+    throw error;
+  }
+}
+
+/** The overlay of a sandbox that starts for the first time is made; one that was stopped has its own. */
+async function prepareUpper(context: SandboxContext, record: SandboxRecord): Promise<string> {
+  const directory = join(context.paths.sandboxes, record.id, UPPER_DIRECTORY);
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await createQcow2(join(directory, "upper.qcow2"), {
+    virtualSizeBytes: record.spec.diskMiB * 1024 ** 2,
+  }).catch((error) => {
+    if (SandboxError.from(error).code !== "already_exists") throw error;
+  });
+  return directory;
+}
+
+/** A load that QEMU refuses, or after which the agent is silent, speaks against the template. */
+function templateAtFault(error: unknown): string | undefined {
+  if (error instanceof VmEnded) return error.vmCause === "state-rejected" ? error.message : undefined;
+  const known = SandboxError.from(error);
+  return known.code === "timeout" ? known.message : undefined;
+}
+
+/** What the guest says its own steps took, shown as parts of the setup that has just ended. */
+function addGuestSpans(spans: Spans, agent: AgentConnection): void {
+  const steps = Object.entries(agent.setupResult?.timings ?? {});
+  const total = steps.reduce((sum, [, us]) => sum + us, 0) / 1000;
+  let at = Math.max(0, spans.elapsed() - total);
+  for (const [name, us] of steps) {
+    spans.add(`guest: ${name}`, at, us / 1000);
+    at += us / 1000;
+  }
+}

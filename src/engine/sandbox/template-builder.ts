@@ -1,0 +1,76 @@
+import { mkdir, rm, statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { SandboxError } from "../../contract/index.ts";
+import type { Vmm } from "../machine/index.ts";
+import { type BootAssets, verifyBootAssets } from "../store/index.ts";
+import type { TemplateBuilder } from "../template/index.ts";
+import { newId } from "./identity.ts";
+import { reachAgent } from "./reach-agent.ts";
+import type { UidPool } from "./uid-pool.ts";
+
+/** A cold boot takes 2 to 3 seconds under emulation, more on a busy machine. */
+const BOOT_TIMEOUT_MS = 60_000;
+/** What a template needs beside the guest's memory: device state and manifest, amply. */
+const SLACK_BYTES = 16 * 1024 * 1024;
+
+export interface BuilderContext {
+  vmm: Vmm;
+  assets: BootAssets;
+  runDirectory: string;
+  uids: UidPool;
+}
+
+/** Boots a machine until its agent waits, and stores it there: between two frames, before any identity or disk. */
+export function templateBuilder(context: BuilderContext): TemplateBuilder {
+  return async (directory, inputs, signal) => {
+    const { vmm, assets, uids } = context;
+    await verifyBootAssets(assets);
+    await assertSpace(directory, inputs.memoryMiB);
+    const uid = uids.acquire();
+    const runDirectory = join(context.runDirectory, `t${newId().slice(0, 7)}`);
+    await mkdir(runDirectory, { mode: 0o700 });
+    try {
+      const machine = await vmm.boot({
+        shape: { cpus: inputs.cpus, memoryMiB: inputs.memoryMiB },
+        boot: { directory: assets.directory, kernel: assets.kernel, initramfs: assets.initramfs },
+        stateDirectory: directory,
+        runDirectory,
+        uid,
+      });
+      try {
+        await machine.controlled;
+        // The hello is answered once the agent has booted; its reply read, the stream stands between two frames.
+        const agent = await reachAgent(machine, { filler: false, timeoutMs: BOOT_TIMEOUT_MS, signal });
+        await agent.ping();
+        await machine.pause();
+        await machine.store(signal === undefined ? {} : { signal });
+        agent.close();
+      } finally {
+        await machine.kill();
+      }
+    } catch (error) {
+      // A full disk shows itself to QEMU as a bus error in the memory it maps.
+      await assertSpace(directory, 0);
+      throw error;
+    } finally {
+      uids.release(uid);
+      await rm(runDirectory, { recursive: true, force: true });
+    }
+  };
+}
+
+/** @throws `resource_exhausted` if the disk has no room for this much guest memory */
+async function assertSpace(directory: string, memoryMiB: number): Promise<void> {
+  const { bavail, bsize } = await statfs(directory);
+  const free = bavail * bsize;
+  if (free >= memoryMiB * 1024 ** 2 + SLACK_BYTES) return;
+  const freeMiB = Math.floor(free / 1024 ** 2);
+  throw new SandboxError(
+    "resource_exhausted",
+    `the disk is full: a template may need ${memoryMiB} MiB, ${freeMiB} MiB are free`,
+    {
+      hint: "Free some space, or set MSB_HOME to another disk.",
+      details: { freeMiB, neededMiB: memoryMiB },
+    },
+  );
+}
