@@ -1,0 +1,31 @@
+package agent
+
+import (
+	"microsandbox/agent/internal/wire"
+)
+
+// Hello answers a host: from here on its connection counts.
+func (a *Agent) Hello(f wire.Frame, nonce []byte) {
+	a.connection++
+	version := uint64(0)
+	if m, err := a.document.Parse(f.Payload); err == nil {
+		if v, _ := m.Get("version").Uint(); v >= protocolVersion {
+			version = protocolVersion
+		}
+	}
+	phase := "ready"
+	if a.phase >= running {
+		phase = "running"
+	}
+	a.link.Raw([]byte(wire.Magic), nonce)
+	b := wire.AppendText(wire.AppendText(wire.AppendMap(a.link.Begin(0), 7), "op"), "hello")
+	b = wire.AppendUint(wire.AppendText(b, "version"), version)
+	b = wire.AppendText(wire.AppendText(b, "agent"), Version)
+	b = wire.AppendArray(wire.AppendText(b, "capabilities"), 0)
+	b = wire.AppendText(wire.AppendText(b, "phase"), phase)
+	b = wire.AppendText(wire.AppendText(b, "boot"), a.boot)
+	b = wire.AppendText(b, "processes")
+	a.link.End(a.table.AppendList(b))
+	a.table.Connected()
+	a.logs.flush(a)
+}

@@ -1,0 +1,55 @@
+package agent
+
+import (
+	"time"
+
+	"microsandbox/agent/internal/failure"
+	"microsandbox/agent/internal/wire"
+)
+
+// request handles a message on channel 0.
+func (a *Agent) request(m wire.Item) {
+	id, ok := m.Get("id").Uint()
+	if !ok || id == 0 {
+		a.Log("warn", "a message on channel 0 has no id")
+		return
+	}
+	op := m.Get("op")
+	switch {
+	case op.Is("setup"):
+		a.setup(id, m)
+	case op.Is("ping"):
+		b := a.reply(id, 3)
+		b = wire.AppendUint(wire.AppendText(b, "time_ns"), nanoseconds())
+		b = wire.AppendUint(wire.AppendText(b, "uptime_ms"), uint64(a.loop.Now()/time.Millisecond))
+		a.link.End(wire.AppendUint(wire.AppendText(b, "processes"), uint64(a.table.Count())))
+	case op.Is("shutdown"):
+		a.shutdown.begin(id, m)
+	default:
+		name, _ := op.Text()
+		a.replyError(id, failure.New(failure.Unsupported, "the guest agent knows no request \""+name+"\""))
+	}
+}
+
+// reply opens the answer to a request, to which n more pairs are appended before link.End.
+func (a *Agent) reply(id uint64, n int) []byte {
+	b := wire.AppendText(wire.AppendText(wire.AppendMap(a.link.Begin(0), 2+n), "op"), "reply")
+	return wire.AppendUint(wire.AppendText(b, "id"), id)
+}
+
+func (a *Agent) replyError(id uint64, fail *failure.Failure) {
+	a.link.End(appendError(wire.AppendText(a.reply(id, 1), "error"), fail))
+}
+
+func appendError(b []byte, fail *failure.Failure) []byte {
+	n := 2
+	if fail.Hint != "" {
+		n++
+	}
+	b = wire.AppendText(wire.AppendText(wire.AppendMap(b, n), "code"), fail.Code)
+	b = wire.AppendText(wire.AppendText(b, "message"), valid(fail.Message))
+	if fail.Hint != "" {
+		b = wire.AppendText(wire.AppendText(b, "hint"), fail.Hint)
+	}
+	return b
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"syscall"
+
+	"microsandbox/agent/internal/agent"
+	"microsandbox/agent/internal/boot"
+	"microsandbox/agent/internal/failure"
+	"microsandbox/agent/internal/identity"
+	"microsandbox/agent/internal/root"
+)
+
+// vm does for the agent what only PID 1 of a real machine can.
+type vm struct {
+	random identity.Random
+	disks  map[string]string
+	root   *root.Root
+}
+
+func newVM(m *boot.Machine) (*vm, error) {
+	random, err := identity.OpenRandom()
+	return &vm{random: random, disks: m.Disks}, err
+}
+
+// Setup follows the protocol's order: nothing reads random numbers before the reseed.
+func (v *vm) Setup(s agent.Setup, mark func(string)) (fail *failure.Failure) {
+	if fail = v.random.Reseed(s.Entropy); fail != nil {
+		return fail
+	}
+	if fail = identity.SetClock(s.TimeNS); fail != nil {
+		return fail
+	}
+	if fail = identity.SetHostname(s.Root.Hostname); fail != nil {
+		return fail
+	}
+	mark("identity")
+	v.root, fail = root.Enter(v.disks, s.Root, mark)
+	return fail
+}
+
+// PowerOff ends the VM.
+func (v *vm) PowerOff() {
+	v.root.Leave()
+	_ = syscall.Reboot(syscall.LINUX_REBOOT_CMD_POWER_OFF)
+}
+
+// SignalAll reaches every process but PID 1: kill(2) spares its caller.
+func (v *vm) SignalAll(signal syscall.Signal) { _ = syscall.Kill(-1, signal) }
+
+// Log writes to the kernel's log.
+func (v *vm) Log(level, message string) { boot.Log(level, message) }
