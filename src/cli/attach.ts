@@ -1,0 +1,98 @@
+import { constants } from "node:os";
+import type { ExecProcess, ExitStatus } from "../sdk/index.ts";
+import { note, writeTo } from "./terminal.ts";
+
+/** Connects a process in a sandbox to this one: its streams, its signals, its exit code. */
+
+const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
+type Forwarded = (typeof FORWARDED)[number];
+
+/** Three Ctrl-C, each within a second of the one before, end us whatever the process makes of them. */
+const FORCE_COUNT = 3;
+const FORCE_WITHIN_MS = 1000;
+
+/** What `timeout(1)` exits with when the time is up. */
+const TIMED_OUT = 124;
+
+/**
+ * @param cancel ends the whole operation: for signals before there is a process, and for force
+ * @returns the exit code for this process
+ */
+export async function attach(process_: ExecProcess, cancel: () => void): Promise<number> {
+  const signals = new SignalForwarding(process_, cancel);
+  process_.started.then(
+    () => feedStdin(process_),
+    () => {},
+  );
+  try {
+    for await (const event of process_) {
+      if (event.type === "exit") return exitCode(event);
+      const full = writeTo(event.stream, event.data);
+      if (full) await full;
+    }
+    throw new Error("the output ended without an exit status");
+  } catch (error) {
+    if (signals.cancelledBy !== undefined) return 128 + constants.signals[signals.cancelledBy];
+    throw error;
+  } finally {
+    signals[Symbol.dispose]();
+  }
+}
+
+function exitCode(status: ExitStatus): number {
+  return status.timedOut ? TIMED_OUT : status.exitCode & 0xff;
+}
+
+function feedStdin(process_: ExecProcess): void {
+  process_.pipeFrom(process.stdin).catch((error: NodeJS.ErrnoException) => {
+    // E.g. a folder as stdin. The command goes on without; it may not need it.
+    note(`msb: cannot read stdin: ${error.message}`);
+    process_.stdin.end();
+  });
+}
+
+class SignalForwarding implements Disposable {
+  /** The signal that ended the operation instead of reaching the process. */
+  cancelledBy: Forwarded | undefined;
+  readonly #process: ExecProcess;
+  readonly #cancel: () => void;
+  readonly #listener = (signal: NodeJS.Signals) => this.#on(signal as Forwarded);
+  #started = false;
+  #interrupts = 0;
+  #lastInterrupt = 0;
+
+  constructor(process_: ExecProcess, cancel: () => void) {
+    this.#process = process_;
+    this.#cancel = cancel;
+    process_.started.then(
+      () => {
+        this.#started = true;
+      },
+      () => {},
+    );
+    for (const signal of FORWARDED) process.on(signal, this.#listener);
+  }
+
+  #on(signal: Forwarded): void {
+    const forced = signal === "SIGINT" && this.#countInterrupt();
+    if (this.#started && !forced) {
+      this.#process.kill(signal);
+      return;
+    }
+    // USR1 and USR2 would end a program that is not ready for them, here as anywhere.
+    this.cancelledBy = signal;
+    this.#cancel();
+  }
+
+  #countInterrupt(): boolean {
+    const now = performance.now();
+    this.#interrupts = now - this.#lastInterrupt < FORCE_WITHIN_MS ? this.#interrupts + 1 : 1;
+    this.#lastInterrupt = now;
+    if (this.#interrupts === FORCE_COUNT - 1) note("msb: the command has not ended; Ctrl-C again forces it");
+    return this.#interrupts >= FORCE_COUNT;
+  }
+
+  [Symbol.dispose](): void {
+    for (const signal of FORWARDED) process.off(signal, this.#listener);
+  }
+}

@@ -1,0 +1,126 @@
+import type { Command } from "commander";
+
+/** Every command of `msb`: enough to list it, and where the rest of it is. */
+export interface CommandEntry {
+  name: string;
+  alias?: string;
+  group: string;
+  summary: string;
+  load: () => Promise<{ command: () => Command }>;
+}
+
+const SANDBOXES = "Sandboxes:";
+const STORED = "Images and templates:";
+const SYSTEM = "This installation:";
+
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: "run",
+    group: SANDBOXES,
+    summary: "run a command in a new sandbox",
+    load: () => import("./commands/run.ts"),
+  },
+  {
+    name: "create",
+    group: SANDBOXES,
+    summary: "create a sandbox and leave it running",
+    load: () => import("./commands/create.ts"),
+  },
+  {
+    name: "exec",
+    group: SANDBOXES,
+    summary: "run a command in a running sandbox",
+    load: () => import("./commands/exec.ts"),
+  },
+  {
+    name: "ls",
+    alias: "ps",
+    group: SANDBOXES,
+    summary: "list sandboxes",
+    load: () => import("./commands/ls.ts"),
+  },
+  {
+    name: "inspect",
+    group: SANDBOXES,
+    summary: "show all that is known of a sandbox, as JSON",
+    load: () => import("./commands/inspect.ts"),
+  },
+  {
+    name: "logs",
+    group: SANDBOXES,
+    summary: "show what a sandbox's processes wrote",
+    load: () => import("./commands/logs.ts"),
+  },
+  {
+    name: "start",
+    group: SANDBOXES,
+    summary: "start a stopped sandbox with the disk it had",
+    load: () => import("./commands/start.ts"),
+  },
+  {
+    name: "stop",
+    group: SANDBOXES,
+    summary: "stop a sandbox in an orderly way",
+    load: () => import("./commands/stop.ts"),
+  },
+  {
+    name: "kill",
+    group: SANDBOXES,
+    summary: "end a sandbox at once",
+    load: () => import("./commands/kill.ts"),
+  },
+  {
+    name: "rm",
+    group: SANDBOXES,
+    summary: "remove a sandbox and its disk",
+    load: () => import("./commands/rm.ts"),
+  },
+  {
+    name: "images",
+    group: STORED,
+    summary: "list and remove images",
+    load: () => import("./commands/images.ts"),
+  },
+  {
+    name: "import",
+    group: STORED,
+    summary: "make an image of a root file system tar",
+    load: () => import("./commands/import.ts"),
+  },
+  {
+    name: "template",
+    group: STORED,
+    summary: "list, build and remove stored VM states",
+    load: () => import("./commands/template.ts"),
+  },
+  {
+    name: "doctor",
+    group: SYSTEM,
+    summary: "say what this machine can do and what is missing",
+    load: () => import("./commands/doctor.ts"),
+  },
+  {
+    name: "daemon",
+    group: SYSTEM,
+    summary: "start, stop and look after the daemon",
+    load: () => import("./commands/daemon.ts"),
+  },
+  {
+    name: "events",
+    group: SYSTEM,
+    summary: "show events as they happen",
+    load: () => import("./commands/events.ts"),
+  },
+  {
+    name: "version",
+    group: SYSTEM,
+    summary: "show versions",
+    load: () => import("./commands/version.ts"),
+  },
+  {
+    name: "completion",
+    group: SYSTEM,
+    summary: "print a completion script for your shell",
+    load: () => import("./commands/completion.ts"),
+  },
+];

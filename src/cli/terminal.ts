@@ -1,0 +1,53 @@
+/**
+ * The process's own stdout and stderr: written at the reader's pace, complete at exit, and quiet when the reader has had enough.
+ */
+
+/** What shells report for a program that SIGPIPE ended. */
+const BROKEN_PIPE = 128 + 13;
+
+/** A reader that went away (`msb … | head -1`) ends us without a word. */
+export function watchOutput(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "EPIPE" || error.code === "ERR_STREAM_DESTROYED") process.exit(BROKEN_PIPE);
+      throw error;
+    });
+  }
+}
+
+/** Writes bytes; resolves when more can be taken. */
+export function writeTo(name: "stdout" | "stderr", data: Uint8Array | string): Promise<void> | undefined {
+  const stream = process[name];
+  if (stream.write(data)) return undefined;
+  return new Promise((resolve) => stream.once("drain", resolve));
+}
+
+/** Writes a line to stdout. */
+export function print(line = ""): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** Writes a line to stderr. */
+export function note(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value, null, 2));
+}
+
+/** Ends the process, with `process.exitCode`, once everything written has been taken. Idle connections do not delay it. */
+export async function exitAfterFlush(): Promise<never> {
+  await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+  process.exit();
+}
+
+function flushed(stream: NodeJS.WriteStream): Promise<void> | undefined {
+  if (stream.writableLength === 0) return undefined;
+  return new Promise((resolve) => stream.write("", () => resolve()));
+}
+
+/** Whether colours are wanted on a stream: only on a terminal, and not against `NO_COLOR` (no-color.org). */
+export function colorful(stream: NodeJS.WriteStream): boolean {
+  return stream.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== "dumb";
+}

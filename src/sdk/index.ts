@@ -1,0 +1,39 @@
+/**
+ * The TypeScript SDK: sandboxes for programs. It is a client of the daemon's API and starts the daemon when none runs; it owns
+ * connections and nothing else. It never imports the engine: what it can do, an SDK in any language can do.
+ */
+export { type ErrorCode, type ErrorOptions, SandboxError } from "../contract/errors.ts";
+export type {
+  Check,
+  Event,
+  ExitStatus,
+  HealthInfo,
+  ImageInfo,
+  LogRecord,
+  Progress,
+  SandboxInfo,
+  SandboxSpecInput,
+  SandboxState,
+  Span,
+  TemplateInfo,
+  TemplateShape,
+  VersionInfo,
+} from "../contract/index.ts";
+export { type Connection, type ConnectOptions, connect } from "./connection.ts";
+export { Daemon, type StartedDaemon } from "./daemon.ts";
+export { type EventOptions, events } from "./events.ts";
+export { type ExecEvent, ExecProcess, type ExecStdin } from "./exec-process.ts";
+export { ExecResult } from "./exec-result.ts";
+export { Image, type ImageImportOptions } from "./image.ts";
+export type { CallOptions, SlowCallOptions } from "./options.ts";
+export {
+  type CreateOptions,
+  type ExecOptions,
+  type ExecStreamOptions,
+  type ListOptions,
+  type LogsOptions,
+  type RunOptions,
+  RunProcess,
+  Sandbox,
+} from "./sandbox.ts";
+export { Template } from "./template.ts";

@@ -1,0 +1,318 @@
+import { SandboxError } from "../contract/errors.ts";
+import type {
+  ExecRequest,
+  ExecResultBody,
+  LogRecord,
+  Progress,
+  SandboxInfo,
+  SandboxSpecInput,
+  SandboxState,
+} from "../contract/index.ts";
+import { type Connection, sharedConnection } from "./connection.ts";
+import { ExecProcess } from "./exec-process.ts";
+import { ExecResult } from "./exec-result.ts";
+import { jsonLines } from "./json-lines.ts";
+import { type CallOptions, QUICK_MS, SLOW_MS, type SlowCallOptions } from "./options.ts";
+import { RunProcess } from "./run-process.ts";
+
+export { RunProcess };
+
+/** A sandbox's spec, and how to make the call. */
+export type CreateOptions = SandboxSpecInput & SlowCallOptions;
+
+/** Where and how a process runs. */
+export interface ExecStreamOptions {
+  /** Added to the sandbox's environment. */
+  env?: Record<string, string> | undefined;
+  /** Absolute path in the sandbox. Default: the sandbox's. */
+  workdir?: string | undefined;
+  /** `name`, `uid`, `name:group` or `uid:gid`. Default: the sandbox's. */
+  user?: string | undefined;
+  /** TERM to the process group after so many milliseconds, KILL two seconds later. Default: none. */
+  timeoutMs?: number | undefined;
+  rlimits?: ExecRequest["rlimits"];
+  /** Ends the process, and rejects with code `cancelled`. */
+  signal?: AbortSignal | undefined;
+}
+
+export interface ExecOptions extends ExecStreamOptions {
+  /** All of stdin. Default: empty. */
+  stdin?: string | Uint8Array | undefined;
+}
+
+/** A sandbox for one command. */
+export interface RunOptions extends SandboxSpecInput, Omit<ExecStreamOptions, "env" | "workdir" | "user"> {
+  /** Keep the sandbox, running, when the command has ended. Default: false. */
+  keep?: boolean | undefined;
+  onProgress?: ((progress: Progress) => void) | undefined;
+  connection?: Connection | undefined;
+}
+
+export interface ListOptions extends CallOptions {
+  /** Only sandboxes in one of these states. */
+  states?: SandboxState[] | undefined;
+  /** Only sandboxes with all of these labels. */
+  labels?: Record<string, string> | undefined;
+}
+
+export interface LogsOptions extends CallOptions {
+  /** Go on as more is written, until the sandbox is removed. Default: false. */
+  follow?: boolean | undefined;
+  /** Only the last so many records. */
+  tail?: number | undefined;
+}
+
+/**
+ * A sandbox: a microVM with an image's files, its own kernel and nothing else.
+ *
+ * @example
+ * await using sandbox = await Sandbox.create({ image: "msb/python" });
+ * const { stdout, exitCode } = await sandbox.exec("python3", ["-c", "print(6 * 7)"]);
+ */
+export class Sandbox implements AsyncDisposable {
+  readonly #connection: Connection;
+  #info: SandboxInfo;
+
+  private constructor(connection: Connection, info: SandboxInfo) {
+    this.#connection = connection;
+    this.#info = info;
+  }
+
+  /**
+   * Creates a sandbox and starts it; it runs when the promise resolves.
+   * Deadline: 15 minutes, because the first sandbox of a shape has its template built.
+   *
+   * @throws SandboxError `not_found` (image), `already_exists` (name), `invalid_argument`, `resource_exhausted`, …
+   */
+  static async create(options: CreateOptions): Promise<Sandbox> {
+    const { connection = sharedConnection(), signal, deadlineMs = SLOW_MS, onProgress, ...body } = options;
+    const info = await connection.json<SandboxInfo>({
+      method: "POST",
+      path: "/v1/sandboxes",
+      body,
+      signal,
+      deadlineMs,
+      onProgress,
+      purpose: "create a sandbox",
+    });
+    return new Sandbox(connection, info);
+  }
+
+  /**
+   * Creates a sandbox for one command and runs it, in one round trip. The sandbox is bound to this program: it is removed when the
+   * command ends or the connection does, unless `keep` is set.
+   *
+   * @param argv the command; empty: the image's own
+   */
+  static run(options: RunOptions, argv: readonly string[] = []): RunProcess {
+    const {
+      connection = sharedConnection(),
+      signal,
+      onProgress,
+      keep = false,
+      timeoutMs,
+      rlimits,
+      ...sandbox
+    } = options;
+    const exec = { ...(argv.length > 0 && { argv: [...argv] }), timeoutMs, rlimits };
+    return new RunProcess(connection, { type: "run", sandbox, exec, keep }, { signal, onProgress });
+  }
+
+  /**
+   * Gets a sandbox by its name or id.
+   *
+   * @throws SandboxError `not_found`
+   */
+  static async get(ref: string, options: CallOptions = {}): Promise<Sandbox> {
+    const { connection = sharedConnection(), signal, deadlineMs = QUICK_MS } = options;
+    const path = `/v1/sandboxes/${encodeURIComponent(ref)}`;
+    const purpose = `get sandbox ${ref}`;
+    return new Sandbox(
+      connection,
+      await connection.json<SandboxInfo>({ method: "GET", path, signal, deadlineMs, purpose }),
+    );
+  }
+
+  /** Lists sandboxes, oldest first. */
+  static async list(options: ListOptions = {}): Promise<Sandbox[]> {
+    const { connection = sharedConnection(), signal, deadlineMs = QUICK_MS, states, labels } = options;
+    const { sandboxes } = await connection.json<{ sandboxes: SandboxInfo[] }>({
+      method: "GET",
+      path: "/v1/sandboxes",
+      query: {
+        state: states,
+        label: labels && Object.entries(labels).map(([key, value]) => `${key}=${value}`),
+      },
+      signal,
+      deadlineMs,
+      purpose: "list sandboxes",
+    });
+    return sandboxes.map((info) => new Sandbox(connection, info));
+  }
+
+  /** A sandbox by name or id without asking whether it exists; the first call on it will tell. */
+  static at(ref: string, options: { connection?: Connection | undefined } = {}): Sandbox {
+    return new Sandbox(options.connection ?? sharedConnection(), { id: ref, name: ref } as SandboxInfo);
+  }
+
+  get id(): string {
+    return this.#info.id;
+  }
+
+  get name(): string {
+    return this.#info.name;
+  }
+
+  /** What was last heard of it, by any call on this object. {@link inspect} asks anew. */
+  get info(): SandboxInfo {
+    return this.#info;
+  }
+
+  /** Asks for its present state. */
+  inspect(options: CallOptions = {}): Promise<SandboxInfo> {
+    return this.#update("GET", "", "inspect", options, QUICK_MS);
+  }
+
+  /** Starts it again, with the disk it had. */
+  start(options: SlowCallOptions = {}): Promise<SandboxInfo> {
+    return this.#update("POST", "/start", "start", options, SLOW_MS);
+  }
+
+  /** Stops it: TERM to all processes, KILL after `graceMs` (default 5,000 ms), then power off. */
+  stop(options: CallOptions & { graceMs?: number | undefined } = {}): Promise<SandboxInfo> {
+    const { graceMs = 5000 } = options;
+    return this.#update("POST", "/stop", "stop", options, QUICK_MS + graceMs, { graceMs });
+  }
+
+  /** Ends its VM at once. */
+  kill(options: CallOptions = {}): Promise<SandboxInfo> {
+    return this.#update("POST", "/kill", "kill", options, QUICK_MS);
+  }
+
+  /** Removes it and its disk. A running one only with `force`, which kills it. */
+  async remove(options: CallOptions & { force?: boolean | undefined } = {}): Promise<void> {
+    const { signal, deadlineMs = QUICK_MS, force = false } = options;
+    await this.#connection.json<void>({
+      method: "DELETE",
+      path: this.#path(""),
+      query: { force },
+      signal,
+      deadlineMs,
+      purpose: `remove sandbox ${this.name}`,
+    });
+  }
+
+  /**
+   * Runs a command, not through a shell, and collects its output: at most 16 MiB of each stream. An exit code other than 0 is no error.
+   *
+   * @throws SandboxError with `details.exitCode` 127 or 126 when the command is not there or cannot be run; `invalid_state`; …
+   */
+  async exec(command: string, args: readonly string[] = [], options: ExecOptions = {}): Promise<ExecResult> {
+    const { signal, stdin, ...rest } = options;
+    const body: ExecRequest = { argv: [command, ...args], ...defined(rest) };
+    if (typeof stdin === "string") body.stdin = stdin;
+    else if (stdin) body.stdinBase64 = Buffer.from(stdin).toString("base64");
+    const result = await this.#connection.json<ExecResultBody>({
+      method: "POST",
+      path: this.#path("/exec"),
+      body,
+      signal,
+      // Within the sandbox the command may take as long as it was allowed; the call ends somewhat later at the latest.
+      deadlineMs: options.timeoutMs === undefined ? undefined : options.timeoutMs + QUICK_MS,
+      purpose: `run ${command} in sandbox ${this.name}`,
+    });
+    return new ExecResult(result);
+  }
+
+  /** Runs a script with the sandbox's shell (`/bin/sh` unless it was created with another) and collects its output. */
+  shell(script: string, options: ExecOptions = {}): Promise<ExecResult> {
+    return this.exec(this.#info.spec?.shell ?? "/bin/sh", ["-c", script], options);
+  }
+
+  /** Starts a command with its streams connected to this program. Failures show in the iteration and in `exit`. */
+  execStream(command: string, args: readonly string[] = [], options: ExecStreamOptions = {}): ExecProcess {
+    const { signal, ...rest } = options;
+    return new ExecProcess(
+      this.#connection,
+      this.#path("/exec"),
+      { type: "exec", exec: { argv: [command, ...args], ...defined(rest) } },
+      `run ${command} in sandbox ${this.name}`,
+      signal,
+    );
+  }
+
+  /** What its processes wrote, oldest first. */
+  async *logs(options: LogsOptions = {}): AsyncGenerator<LogRecord> {
+    const { signal, deadlineMs = QUICK_MS, follow, tail } = options;
+    const response = await this.#connection.stream({
+      method: "GET",
+      path: this.#path("/logs"),
+      query: { follow, tail },
+      signal,
+      deadlineMs,
+      purpose: `read the logs of sandbox ${this.name}`,
+    });
+    try {
+      yield* jsonLines<LogRecord>(response);
+    } finally {
+      response.destroy();
+    }
+  }
+
+  /** The last bytes (default 65,536) of the VM's console: what its kernel said. */
+  async console(options: CallOptions & { maxBytes?: number | undefined } = {}): Promise<string> {
+    const { signal, deadlineMs = QUICK_MS, maxBytes } = options;
+    const { console } = await this.#connection.json<{ console: string }>({
+      method: "GET",
+      path: this.#path("/console"),
+      query: { maxBytes },
+      signal,
+      deadlineMs,
+      purpose: `read the console of sandbox ${this.name}`,
+    });
+    return console;
+  }
+
+  /** Removes it, running or not. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.remove({ force: true });
+    } catch (error) {
+      if (!(error instanceof SandboxError) || error.code !== "not_found") throw error;
+    }
+  }
+
+  toJSON(): SandboxInfo {
+    return this.#info;
+  }
+
+  #path(rest: string): string {
+    return `/v1/sandboxes/${encodeURIComponent(this.#info.id)}${rest}`;
+  }
+
+  async #update(
+    method: "GET" | "POST",
+    rest: string,
+    verb: string,
+    { signal, deadlineMs, onProgress }: SlowCallOptions,
+    defaultDeadlineMs: number,
+    body?: unknown,
+  ): Promise<SandboxInfo> {
+    this.#info = await this.#connection.json<SandboxInfo>({
+      method,
+      path: this.#path(rest),
+      body,
+      signal,
+      deadlineMs: deadlineMs ?? defaultDeadlineMs,
+      onProgress,
+      purpose: `${verb} sandbox ${this.name}`,
+    });
+    return this.#info;
+  }
+}
+
+/** Without the fields that are undefined: JSON has none, and the types of the contract say so too. */
+function defined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  const entries = Object.entries(value).filter(([, field]) => field !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
+}

@@ -1,0 +1,64 @@
+import { OpenAPIHono } from "@hono/zod-openapi";
+import { bodyLimit } from "hono/body-limit";
+import { HTTPException } from "hono/http-exception";
+import { SandboxError } from "../contract/index.ts";
+import type { ApiContext } from "./context.ts";
+import { openApiDocument } from "./document.ts";
+import { addEventRoutes } from "./events.ts";
+import { addExecRoutes } from "./exec.ts";
+import { addImageRoutes } from "./images.ts";
+import { addLogRoutes } from "./logs.ts";
+import { addSandboxRoutes } from "./sandboxes.ts";
+import { errorResponse } from "./status.ts";
+import { addSystemRoutes } from "./system.ts";
+import { addTemplateRoutes } from "./templates.ts";
+import { invalidArgument } from "./validation.ts";
+
+export type { ApiContext } from "./context.ts";
+
+/** Room for 16 MiB of stdin as base64, and its command. The tar of an image has its own, larger bound. */
+const MAX_JSON_BYTES = 24 * 1024 * 1024;
+
+/** The HTTP API, without its transport. */
+export function createApi(context: ApiContext): OpenAPIHono {
+  const api = new OpenAPIHono({
+    defaultHook: (result) => {
+      if (!result.success) throw invalidArgument(PART_NAMES[result.target] ?? result.target, result.error);
+    },
+  });
+  api.onError((error) => errorResponse(error instanceof HTTPException ? fromHono(error) : error));
+  api.notFound((c) =>
+    errorResponse(
+      new SandboxError("not_found", `there is no ${c.req.method} ${c.req.path}`, {
+        hint: "GET /v1/openapi.json lists what there is",
+      }),
+    ),
+  );
+  const limit = bodyLimit({
+    maxSize: MAX_JSON_BYTES,
+    onError: () =>
+      errorResponse(
+        new SandboxError("invalid_argument", `the request's body is larger than ${MAX_JSON_BYTES} bytes`),
+      ),
+  });
+  api.use((c, next) => (c.req.path === "/v1/images/import" ? next() : limit(c, next)));
+
+  addSandboxRoutes(api, context);
+  addExecRoutes(api, context);
+  addLogRoutes(api, context);
+  addEventRoutes(api, context);
+  addImageRoutes(api, context);
+  addTemplateRoutes(api, context);
+  addSystemRoutes(api, context);
+  api.get("/v1/openapi.json", (c) => c.json(openApiDocument(api)));
+  return api;
+}
+
+const PART_NAMES: Record<string, string> = { json: "body", query: "query", param: "path", header: "headers" };
+
+function fromHono(error: HTTPException): SandboxError {
+  const code = error.status >= 500 ? "internal" : "invalid_argument";
+  return new SandboxError(code, error.message === "" ? "the request is not valid" : error.message, {
+    cause: error,
+  });
+}

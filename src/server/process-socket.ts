@@ -1,0 +1,142 @@
+import type { WebSocket } from "ws";
+import { SandboxError, type StreamServerMessage } from "../contract/index.ts";
+import type { Engine, EngineProcess } from "../engine/index.ts";
+import { ClientMessages } from "./client-messages.ts";
+import { sendOutput } from "./process-output.ts";
+
+/** The two WebSockets that carry a process: `/v1/sandboxes/{ref}/exec` and `/v1/run`. */
+
+export interface SocketContext {
+  engine: Engine;
+  leaving: AbortSignal;
+}
+
+/** Label of sandboxes that must not outlive their client, nor a daemon that crashed under them. */
+export const BOUND_LABEL = "msb.bound";
+
+/** After its client has gone a process gets HUP, as from a terminal, and KILL this much later. */
+const ABANDONED_GRACE_MS = 2000;
+
+export async function serveExec(
+  socket: WebSocket,
+  { engine, leaving }: SocketContext,
+  ref: string,
+): Promise<void> {
+  await answering(socket, leaving, async (client, signal) => {
+    const { exec } = await client.first("exec");
+    const process = await engine.sandboxes.exec(ref, exec, { signal });
+    if ((await carry(socket, client, process)) === "exited") return;
+    if (leaving.aborted) process.detach();
+    else endAbandoned(process);
+  });
+}
+
+export async function serveRun(socket: WebSocket, { engine, leaving }: SocketContext): Promise<void> {
+  const { sandboxes } = engine;
+  await answering(socket, leaving, async (client, signal) => {
+    const { sandbox: spec, exec, keep } = await client.first("run");
+    const bound = { ...spec, autoRemove: true, labels: { ...spec.labels, [BOUND_LABEL]: "true" } };
+    const info = await sandboxes.create(keep ? spec : bound, {
+      signal,
+      onProgress: (progress) => say(socket, { type: "progress", progress }),
+    });
+    let started = false;
+    try {
+      say(socket, { type: "sandbox", sandbox: info });
+      const argv = sandboxes.commandOf(info.id, exec.argv);
+      if (argv.length === 0) {
+        throw new SandboxError(
+          "invalid_argument",
+          `image ${spec.image} names no command, and none was given`,
+          {
+            hint: "give one after the image",
+          },
+        );
+      }
+      const process = await sandboxes.exec(info.id, { ...exec, argv }, { signal });
+      started = true;
+      const end = await carry(socket, client, process);
+      if (end === "gone" && keep) process.detach();
+    } finally {
+      // A sandbox whose one command never started is of no use to anybody, kept or not.
+      if (!keep || !started) await removeQuietly(engine, info.id);
+    }
+  });
+}
+
+async function carry(
+  socket: WebSocket,
+  client: ClientMessages,
+  process: EngineProcess,
+): Promise<"exited" | "gone"> {
+  say(socket, { type: "started", process: process.process, pid: process.pid });
+  const output = sendOutput(socket, process);
+  client.attach(process);
+  const end = await output;
+  if (end === "gone") {
+    process.exited.catch(() => {}); // whoever gave up on it does not want to hear of its end either
+    return "gone";
+  }
+  say(socket, { type: "exit", status: end });
+  socket.close(1000);
+  return "exited";
+}
+
+/** Runs a handler, aborts it when the client goes, and turns what it throws into the last message. */
+async function answering(
+  socket: WebSocket,
+  leaving: AbortSignal,
+  handler: (client: ClientMessages, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const gone = new AbortController();
+  // 1012 is "service restart". Sandboxes and what runs in them do not end with the daemon, only the connection does.
+  const leave = () => socket.close(1012, "the daemon is leaving");
+  leaving.addEventListener("abort", leave, { once: true });
+  socket.once("close", () => {
+    leaving.removeEventListener("abort", leave);
+    gone.abort();
+  });
+  socket.on("error", () => {}); // `close` follows, and that is what is acted on
+  try {
+    await handler(new ClientMessages(socket), gone.signal);
+  } catch (error) {
+    say(socket, { type: "error", error: SandboxError.from(error).toBody() });
+    socket.close(1011);
+  }
+}
+
+function say(socket: WebSocket, message: StreamServerMessage): void {
+  if (socket.readyState === socket.OPEN) socket.send(JSON.stringify(message));
+}
+
+function endAbandoned(process: EngineProcess): void {
+  const signal = (name: string) => {
+    try {
+      process.signal(name);
+    } catch {
+      // it has ended in the meantime
+    }
+  };
+  signal("SIGHUP");
+  const timer = setTimeout(signal, ABANDONED_GRACE_MS, "SIGKILL");
+  timer.unref();
+  process.exited.then(
+    () => clearTimeout(timer),
+    () => clearTimeout(timer),
+  );
+}
+
+async function removeQuietly(engine: Engine, id: string): Promise<void> {
+  try {
+    await engine.sandboxes.remove(id, { force: true });
+  } catch (error) {
+    // `autoRemove` may have been faster; anything else leaves the sandbox visible in `msb ls`, with its state.
+    if (SandboxError.from(error).code !== "not_found") throw error;
+  }
+}
+
+/** Removes what a daemon that died left of sandboxes bound to connections: their clients are gone by definition. */
+export async function removeBound(engine: Engine): Promise<void> {
+  const left = engine.sandboxes.list({ labels: { [BOUND_LABEL]: "true" } });
+  await Promise.allSettled(left.map((sandbox) => removeQuietly(engine, sandbox.id)));
+}

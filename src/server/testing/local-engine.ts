@@ -1,0 +1,242 @@
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  type Event,
+  type ImageInfo,
+  type LogRecord,
+  SandboxError,
+  type SandboxInfo,
+  type SandboxSpec,
+  type TemplateInfo,
+  VERSION,
+} from "../../contract/index.ts";
+import type { Engine, OperationContext } from "../../engine/index.ts";
+import { LocalProcess } from "./local-process.ts";
+
+/**
+ * An engine without VMs, for tests of the server, the SDK and the CLI: its sandboxes are entries in a map and their processes run on this
+ * machine. Image `test/slow` takes longer than half a second and tells of its progress; `test/nothing` has no command.
+ */
+export function openLocalEngine(home: string): Engine {
+  const sandboxes = new Map<string, LocalSandbox>();
+  const images = new Map<string, ImageInfo>(
+    ["msb/base", "test/slow", "test/nothing"].map((name) => [name, imageInfo(name, 4096)]),
+  );
+  const templates = new Map<string, TemplateInfo>();
+  const events: Event[] = [];
+  const changed = new EventTarget();
+  const emit = (type: string, sandbox?: string) => {
+    events.push({
+      seq: events.length + 1,
+      time: new Date().toISOString(),
+      type,
+      ...(sandbox ? { sandbox } : {}),
+    });
+    changed.dispatchEvent(new globalThis.Event("event"));
+  };
+  const find = (ref: string): LocalSandbox => {
+    const found = sandboxes.get(ref) ?? [...sandboxes.values()].find(({ info }) => info.name === ref);
+    if (found) return found;
+    throw new SandboxError("not_found", `there is no sandbox ${ref}`, { hint: "msb ls shows all" });
+  };
+  const running = (ref: string): LocalSandbox => {
+    const found = find(ref);
+    if (found.info.state === "running") return found;
+    throw new SandboxError("invalid_state", `sandbox ${found.info.name} is ${found.info.state}`, {
+      hint: `msb start ${found.info.name}`,
+    });
+  };
+  const stop = (sandbox: LocalSandbox): SandboxInfo => {
+    for (const process of sandbox.processes) process.signal("KILL");
+    sandbox.info.state = "stopped";
+    sandbox.info.stoppedAt = new Date().toISOString();
+    emit("sandbox.stopped", sandbox.info.id);
+    return sandbox.info;
+  };
+
+  return {
+    home,
+    sandboxes: {
+      async create(spec, context) {
+        if (!images.has(spec.image)) {
+          throw new SandboxError("not_found", `there is no image ${spec.image}`, { hint: "msb images" });
+        }
+        if (spec.name && [...sandboxes.values()].some(({ info }) => info.name === spec.name)) {
+          throw new SandboxError("already_exists", `there is a sandbox named ${spec.name} already`);
+        }
+        if (spec.image === "test/slow") await slowly(context);
+        const info = sandboxInfo(spec);
+        sandboxes.set(info.id, { info, processes: new Set(), log: [] });
+        emit("sandbox.running", info.id);
+        return info;
+      },
+      get: (ref) => find(ref).info,
+      list: ({ states, labels } = {}) =>
+        [...sandboxes.values()]
+          .map(({ info }) => info)
+          .filter(({ state }) => states?.includes(state) ?? true)
+          .filter(({ spec }) =>
+            Object.entries(labels ?? {}).every(([key, value]) => spec.labels[key] === value),
+          ),
+      async start(ref) {
+        const { info } = find(ref);
+        if (info.state === "running") {
+          throw new SandboxError("invalid_state", `sandbox ${info.name} runs already`);
+        }
+        info.state = "running";
+        return info;
+      },
+      stop: async (ref) => stop(running(ref)),
+      kill: async (ref) => stop(running(ref)),
+      async remove(ref, options) {
+        const found = find(ref);
+        if (found.info.state === "running") {
+          if (!options?.force) {
+            throw new SandboxError("invalid_state", `sandbox ${found.info.name} runs`, {
+              hint: `msb rm --force ${found.info.name}`,
+            });
+          }
+          stop(found);
+        }
+        sandboxes.delete(found.info.id);
+        emit("sandbox.removed", found.info.id);
+      },
+      async exec(ref, spec) {
+        const sandbox = running(ref);
+        const process = await LocalProcess.start(sandbox.processes.size + 1, spec, sandbox.info.spec.env);
+        sandbox.processes.add(process);
+        const { onOutput } = process;
+        process.onOutput = (listener) =>
+          onOutput.call(process, (stream, chunk) => {
+            const time = new Date().toISOString();
+            sandbox.log.push({ time, process: process.process, stream, text: chunk.toString() });
+            return listener(stream, chunk);
+          });
+        return process;
+      },
+      commandOf(ref, argv) {
+        const { spec } = find(ref).info;
+        const command = argv ?? spec.command ?? (spec.image === "test/nothing" ? [] : ["echo", "default"]);
+        return [...(spec.entrypoint ?? []), ...command];
+      },
+      async *logs(ref, { follow, tail, signal } = {}) {
+        const { log, info } = find(ref);
+        let at = tail === undefined ? 0 : Math.max(0, log.length - tail);
+        for (;;) {
+          for (; at < log.length; at++) yield log[at]!;
+          if (!follow || signal?.aborted || !sandboxes.has(info.id)) return;
+          await sleep(10);
+        }
+      },
+      console: async (ref, maxBytes) => `console of ${find(ref).info.name}\n`.slice(-(maxBytes ?? 65536)),
+      runningCount: () => [...sandboxes.values()].filter(({ info }) => info.state === "running").length,
+    },
+    images: {
+      list: async () => [...images.values()],
+      async import(name, tar, options) {
+        let size = 0;
+        for await (const chunk of tar) size += (chunk as Buffer).length;
+        const info = imageInfo(name, size);
+        if (options?.config !== undefined) info.digest = `config:${JSON.stringify(options.config)}`;
+        images.set(name, info);
+        return info;
+      },
+      async remove(name) {
+        if (!images.delete(name)) throw new SandboxError("not_found", `there is no image ${name}`);
+      },
+    },
+    templates: {
+      list: async () => [...templates.values()],
+      async build(shape, context) {
+        if (shape.memoryMiB === 512) await slowly(context);
+        const key = `t${shape.cpus}x${shape.memoryMiB}`;
+        const info: TemplateInfo = {
+          key,
+          shape,
+          accelerator: "none",
+          qemuVersion: "0",
+          createdAt: new Date().toISOString(),
+          memoryBytes: 1,
+          stateBytes: 1,
+          buildMs: 1,
+          usable: true,
+        };
+        templates.set(key, info);
+        return info;
+      },
+      async remove(key) {
+        if (!templates.delete(key)) throw new SandboxError("not_found", `there is no template ${key}`);
+      },
+    },
+    events: {
+      async *subscribe({ since, signal } = {}) {
+        let at = since ?? events.length;
+        while (!signal?.aborted) {
+          for (; at < events.length; at++) yield events[at]!;
+          await once(changed, "event", signal ? { signal } : {});
+        }
+      },
+    },
+    doctor: async () => [
+      { name: "node", status: "ok", message: `Node ${process.version}` },
+      {
+        name: "accelerator",
+        status: "warning",
+        message: "no hardware virtualization",
+        remedy: "nothing: emulation is used",
+      },
+      ...(process.env.MSB_TEST_BROKEN
+        ? [
+            {
+              name: "qemu",
+              status: "failed" as const,
+              message: "QEMU is missing",
+              remedy: "apt install qemu-system-x86",
+            },
+          ]
+        : []),
+    ],
+    version: async () => ({ version: VERSION, api: "v1", node: process.version }),
+    close: async () => {
+      for (const { processes } of sandboxes.values()) for (const process of processes) process.signal("KILL");
+    },
+  };
+}
+
+interface LocalSandbox {
+  info: SandboxInfo;
+  processes: Set<LocalProcess>;
+  log: LogRecord[];
+}
+
+function sandboxInfo(spec: SandboxSpec): SandboxInfo {
+  const id = randomBytes(8).toString("hex");
+  const now = new Date().toISOString();
+  return {
+    id,
+    name: spec.name ?? `sandbox-${id.slice(0, 6)}`,
+    image: spec.image,
+    imageDigest: "sha256:0",
+    state: "running",
+    accelerator: "none",
+    createdAt: now,
+    startedAt: now,
+    spec,
+    timings: [
+      { name: "image", startMs: 0, durationMs: 1.25 },
+      { name: "load", startMs: 1.25, durationMs: 2.5 },
+    ],
+  };
+}
+
+function imageInfo(name: string, sizeBytes: number): ImageInfo {
+  return { name, digest: "sha256:0", sizeBytes, createdAt: new Date().toISOString() };
+}
+
+async function slowly(context: OperationContext | undefined): Promise<void> {
+  for (const fraction of [0, 0.5]) {
+    context?.onProgress?.({ task: "building the template", fraction });
+    await sleep(400, undefined, context?.signal ? { signal: context.signal } : {});
+  }
+}
