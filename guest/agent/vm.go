@@ -14,12 +14,20 @@ import (
 type vm struct {
 	random identity.Random
 	disks  map[string]string
+	fresh  *root.Upper
 	root   *root.Root
 }
 
 func newVM(m *boot.Machine) (*vm, error) {
 	random, err := identity.OpenRandom()
 	return &vm{random: random, disks: m.Disks}, err
+}
+
+// Prepare does what need not be done after every load. The disk must hold all of it when the state is stored.
+func (v *vm) Prepare() (fail *failure.Failure) {
+	v.fresh, fail = root.MountFresh(v.disks)
+	syscall.Sync()
+	return fail
 }
 
 // Setup follows the protocol's order: nothing reads random numbers before the reseed.
@@ -34,7 +42,7 @@ func (v *vm) Setup(s agent.Setup, mark func(string)) (fail *failure.Failure) {
 		return fail
 	}
 	mark("identity")
-	v.root, fail = root.Enter(v.disks, s.Root, mark)
+	v.root, fail = root.Enter(v.disks, v.fresh, s.Root, mark)
 	return fail
 }
 

@@ -6,7 +6,14 @@ export function buildAgent(sources: string, output: string): void {
   command("go", ["build", ...reproducible, "-o", output, "."], {
     cwd: sources,
     // GOTOOLCHAIN: the Go that is installed, never one that it would fetch. GOAMD64: any x86-64 host.
-    env: { CGO_ENABLED: "0", GOOS: "linux", GOARCH: "amd64", GOAMD64: "v1", GOTOOLCHAIN: "local", GOWORK: "off" },
+    env: {
+      CGO_ENABLED: "0",
+      GOOS: "linux",
+      GOARCH: "amd64",
+      GOAMD64: "v1",
+      GOTOOLCHAIN: "local",
+      GOWORK: "off",
+    },
   });
 }
 

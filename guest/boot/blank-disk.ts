@@ -21,7 +21,18 @@ const FIRST_GROUP_BYTES = BLOCK * 8 * BLOCK;
 export function makeBlankDisk(file: string): void {
   const full = `${file}.full`;
   rmSync(full, { force: true });
-  const options = ["-q", "-F", "-t", "ext4", "-J", `size=${JOURNAL_MIB}`, "-U", UUID, "-E", `hash_seed=${UUID}`];
+  const options = [
+    "-q",
+    "-F",
+    "-t",
+    "ext4",
+    "-J",
+    `size=${JOURNAL_MIB}`,
+    "-U",
+    UUID,
+    "-E",
+    `hash_seed=${UUID}`,
+  ];
   command("mke2fs", [...options, full, `${BLANK_DISK_BYTES / 1024}k`], {
     env: {
       MKE2FS_CONFIG: join(import.meta.dirname, "mke2fs.conf"),

@@ -21,7 +21,7 @@ import { parseArgs } from "node:util";
 import { buildAgent, goVersion } from "./agent.ts";
 import { BLANK_DISK_BYTES, makeBlankDisk } from "./blank-disk.ts";
 import { BuildError, command } from "./command.ts";
-import { makeInitramfs, MODULES } from "./initramfs.ts";
+import { MODULES, makeInitramfs } from "./initramfs.ts";
 import { hashInputs } from "./inputs.ts";
 import { fetchKernelPackage } from "./kernel-package.ts";
 import { makeManifest } from "./manifest.ts";
@@ -41,10 +41,13 @@ function build(): void {
   const out = resolve(values.out ?? join(ROOT, "build/guest-linux-x64"));
   const { kernel, file: deb } = fetchKernelPackage(join(RECIPE, "kernel.lock.json"), CACHE);
 
-  const agentFacts = values.agent ? [values.agent, hashInputs([], [readFileSync(values.agent, "hex")])] : [goVersion()];
+  const agentFacts = values.agent
+    ? [values.agent, hashInputs([], [readFileSync(values.agent, "hex")])]
+    : [goVersion()];
   const inputs = hashInputs([RECIPE, AGENT_SOURCES], [kernel.sha256, ...agentFacts]);
   const stamp = `${out}.inputs`;
-  if (existsSync(join(out, "manifest.json")) && existsSync(stamp) && readFileSync(stamp, "utf8") === inputs) return;
+  if (existsSync(join(out, "manifest.json")) && existsSync(stamp) && readFileSync(stamp, "utf8") === inputs)
+    return;
 
   mkdirSync(join(out, ".."), { recursive: true });
   const work = mkdtempSync(`${out}.`);
@@ -60,7 +63,12 @@ function build(): void {
     const modules = resolveModules(unpacked, MODULES);
     writeFileSync(join(made, "initramfs.cpio"), makeInitramfs(readFileSync(agent), modules));
     makeBlankDisk(join(made, "blank.ext4"));
-    const manifest = makeManifest({ folder: made, names: readdirSync(made), kernel, blankDiskBytes: BLANK_DISK_BYTES });
+    const manifest = makeManifest({
+      folder: made,
+      names: readdirSync(made),
+      kernel,
+      blankDiskBytes: BLANK_DISK_BYTES,
+    });
     writeFileSync(join(made, "manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`);
 
     rmSync(stamp, { force: true });

@@ -17,9 +17,7 @@ export function writeCpio(entries: CpioEntry[]): Buffer {
   entries.forEach((entry, i) => {
     parts.push(member(entry, i + 1));
   });
-  parts.push(
-    header("TRAILER!!!", { inode: 0, mode: 0, links: 1, size: 0, deviceMajor: 0, deviceMinor: 0 }),
-  );
+  parts.push(header("TRAILER!!!", { inode: 0, mode: 0, links: 1, size: 0, deviceMajor: 0, deviceMinor: 0 }));
   return Buffer.concat(parts);
 }
 
@@ -49,7 +47,21 @@ interface HeaderFields {
 function header(path: string, f: HeaderFields): Buffer {
   const name = Buffer.from(`${path}\0`);
   // ino mode uid gid nlink mtime filesize devmajor devminor rdevmajor rdevminor namesize check
-  const fields = [f.inode, f.mode, 0, 0, f.links, 0, f.size, 0, 0, f.deviceMajor, f.deviceMinor, name.length, 0];
+  const fields = [
+    f.inode,
+    f.mode,
+    0,
+    0,
+    f.links,
+    0,
+    f.size,
+    0,
+    0,
+    f.deviceMajor,
+    f.deviceMinor,
+    name.length,
+    0,
+  ];
   const hex = fields.map((value) => value.toString(16).padStart(8, "0")).join("");
   return padded(Buffer.concat([Buffer.from(`070701${hex}`), name]));
 }

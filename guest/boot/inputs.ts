@@ -6,7 +6,10 @@ import { join } from "node:path";
 export function hashInputs(folders: string[], facts: string[]): string {
   const hash = createHash("sha256");
   for (const folder of folders) {
-    const files = globSync("**/*", { cwd: folder, withFileTypes: true }).filter((entry) => entry.isFile());
+    const files = globSync("**/*", { cwd: folder, withFileTypes: true }).filter(
+      // Neither tests nor explanations change what is built.
+      (entry) => entry.isFile() && !/(\.test\.ts|_test\.go|\.md)$/.test(entry.name),
+    );
     for (const path of files.map((entry) => join(entry.parentPath, entry.name)).sort()) {
       const content = readFileSync(path);
       hash.update(`${path.slice(folder.length)} ${content.length}\n`).update(content);

@@ -30,7 +30,10 @@ export function extractVmlinux(bzImage: Buffer): Buffer {
 
   // The build appends the uncompressed size to the stream: not for the decompressor, but a check for us.
   const vmlinux = compression.decompress(payload.subarray(0, -4));
-  if (vmlinux.length !== payload.readUInt32LE(payload.length - 4) || vmlinux.toString("latin1", 1, 4) !== "ELF") {
+  if (
+    vmlinux.length !== payload.readUInt32LE(payload.length - 4) ||
+    vmlinux.toString("latin1", 1, 4) !== "ELF"
+  ) {
     throw new BuildError("the kernel package's vmlinuz did not unpack to an ELF kernel of the promised size");
   }
   return vmlinux;

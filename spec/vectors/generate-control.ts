@@ -73,8 +73,9 @@ const messages: Record<string, CborValue> = {
       hostname: "sandbox-7",
       machine_id: "0123456789abcdef0123456789abcdef",
     },
-    root: { upper_size: 8_589_934_592 },
+    root: { upper: "fresh", upper_size: 8_589_934_592 },
   },
+  prepare: { op: "prepare", id: 1 },
   "setup with hosts": {
     op: "setup",
     id: 2,
@@ -84,7 +85,7 @@ const messages: Record<string, CborValue> = {
       hostname: "a",
       machine_id: "ffffffffffffffffffffffffffffffff",
     },
-    root: { upper_size: 0 },
+    root: { upper: "kept", upper_size: 0 },
     hosts: { "host.microsandbox.internal": "10.0.2.2", "six.example": "fd00::2" },
   },
   "reply to setup": {

@@ -54,7 +54,7 @@ function toInfo(image: StoredImage, name: string): ImageInfo {
     name,
     digest: image.digest,
     sizeBytes: image.sizeBytes,
-    createdAt: new Date(0).toISOString(),
+    createdAt: new Date(image.namedAtMs).toISOString(),
   };
 }
 

@@ -1,5 +1,7 @@
 import { readFile } from "node:fs/promises";
+import { createQcow2 } from "./disk/index.ts";
 import { findQemu, type QemuBinary, QemuVmm } from "./machine/index.ts";
+import { millisecondsSetting } from "./milliseconds-setting.ts";
 import { type Machines, templateBuilder, type UidPool } from "./sandbox/index.ts";
 import { type EventLog, installBootAssets, type Paths, sweepBootAssets } from "./store/index.ts";
 import { type TemplateInputs, TemplateStore } from "./template/index.ts";
@@ -47,9 +49,16 @@ export class MachineRoom {
   private async open(): Promise<Machines & { vmm: QemuVmm }> {
     const { paths, env, uids, events } = this.options;
     const assets = await installBootAssets(paths.assets, env);
-    const boot = { directory: assets.directory, kernel: assets.kernel, initramfs: assets.initramfs };
-    const vmm = new QemuVmm({ directory: paths.machine, runDirectory: paths.run, boot, env });
-    const build = templateBuilder({ vmm, assets, runDirectory: paths.run, uids });
+    const makeOverlay = (path: string) => createQcow2(path, { virtualSizeBytes: assets.blankBytes });
+    const vmm = new QemuVmm({
+      directory: paths.machine,
+      runDirectory: paths.run,
+      boot: assets,
+      makeOverlay,
+      env,
+    });
+    const bootTimeoutMs = millisecondsSetting(env, "MSB_BOOT_TIMEOUT_MS");
+    const build = templateBuilder({ vmm, assets, runDirectory: paths.run, uids, bootTimeoutMs });
     const templates = new TemplateStore(paths.templates, build, {
       built: ({ key, manifest }) => {
         const { cpus, memoryMiB } = manifest.inputs;

@@ -13,6 +13,10 @@ import { templatesApi } from "./templates.ts";
 export interface EngineOptions {
   /** `$MSB_HOME`: where everything is kept. */
   home: string;
+  /**
+   * Settings: `MSB_QEMU`, `MSB_ASSETS`, `MSB_ACCELERATOR`, `MSB_JAIL_WITHOUT`, and for very slow hosts
+   * `MSB_BOOT_TIMEOUT_MS`, how long the boot of a template may take (default 60,000). Default: the process's.
+   */
   env?: NodeJS.ProcessEnv;
   /** Hears what guests' agents say of themselves. */
   onAgentLog?: (sandbox: string, level: string, message: string) => void;

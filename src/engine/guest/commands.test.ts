@@ -76,11 +76,11 @@ test("numbers that are no unsigned integers are refused everywhere", () => {
   expect(() => encodeShutdown(1, 0.5)).toThrow(invalid);
   expect(() => encodeResize(Number.NaN, 1)).toThrow(invalid);
   const identity = { entropy: Buffer.alloc(32), timeNs: 0n, hostname: "h", machineId: "0".repeat(32) };
-  expect(() => encodeSetup(1, { identity, upperSizeBytes: 1.5 })).toThrow(invalid);
-  expect(() => encodeSetup(1, { identity: { ...identity, timeNs: -1n }, upperSizeBytes: 0 })).toThrow(
-    invalid,
-  );
-  expect(() => encodeSetup(1, { identity: { ...identity, machineId: "xyz" }, upperSizeBytes: 0 })).toThrow(
-    invalid,
-  );
+  expect(() => encodeSetup(1, { identity, upper: "fresh", upperSizeBytes: 1.5 })).toThrow(invalid);
+  expect(() =>
+    encodeSetup(1, { identity: { ...identity, timeNs: -1n }, upper: "fresh", upperSizeBytes: 0 }),
+  ).toThrow(invalid);
+  expect(() =>
+    encodeSetup(1, { identity: { ...identity, machineId: "xyz" }, upper: "fresh", upperSizeBytes: 0 }),
+  ).toThrow(invalid);
 });

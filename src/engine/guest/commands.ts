@@ -20,6 +20,11 @@ export interface Setup {
     /** 32 hex digits. */
     machineId: string;
   };
+  /**
+   * Which disk is the upper file system: `fresh`, the one that was mounted by `prepare` and stored with the template, or
+   * `kept`, the one that an earlier run of this sandbox wrote.
+   */
+  upper: "fresh" | "kept";
   /** The upper file system is grown to this many bytes if it is smaller. */
   upperSizeBytes: number;
   /** Names and addresses for `/etc/hosts`. */
@@ -68,9 +73,13 @@ export function encodeSetup(id: number, setup: Setup): Buffer {
     op: "setup",
     id,
     identity: { entropy, time_ns: uint64(timeNs, "timeNs"), hostname: text(hostname), machine_id: machineId },
-    root: { upper_size: uint64(setup.upperSizeBytes, "upperSizeBytes") },
+    root: { upper: setup.upper, upper_size: uint64(setup.upperSizeBytes, "upperSizeBytes") },
     hosts: setup.hosts,
   });
+}
+
+export function encodePrepare(id: number): Buffer {
+  return encodeMessage({ op: "prepare", id });
 }
 
 export function encodePing(id: number): Buffer {

@@ -17,6 +17,7 @@ const setup = {
     hostname: "box",
     machineId: "0123456789abcdef0123456789abcdef",
   },
+  upper: "fresh" as const,
   upperSizeBytes: 0,
 };
 

@@ -3,6 +3,7 @@ import { SandboxError } from "../../contract/errors.ts";
 import {
   encodeHello,
   encodePing,
+  encodePrepare,
   encodeSetup,
   encodeShutdown,
   encodeStart,
@@ -166,13 +167,23 @@ export class AgentConnection implements Disposable {
     return this.#request("setup", (id) => encodeSetup(id, setup), read, wait);
   }
 
+  /**
+   * Has the guest do before it is stored what it need not do after every load: mount the fresh upper file system.
+   *
+   * @throws SandboxError `invalid_state` after setup, or what the guest failed with
+   */
+  async prepare(wait: Wait = {}): Promise<void> {
+    await this.#request("prepare", encodePrepare, () => undefined, wait);
+  }
+
   ping(wait: Wait = {}): Promise<PingResult> {
     return this.#request("ping", encodePing, readPingResult, wait);
   }
 
   /**
    * Ends all processes, TERM first and KILL after `graceMs`, and powers the guest off. The stream ends soon after
-   * the reply. Default timeout: `graceMs` and 3 seconds.
+   * the reply, or before it when the VM was faster: then this rejects with `unavailable`, and the machine's exit
+   * tells. Default timeout: `graceMs` and 3 seconds.
    */
   shutdown(graceMs: number, wait: Wait = {}): Promise<ShutdownResult> {
     const timeoutMs = wait.timeoutMs ?? graceMs + SHUTDOWN_EXTRA_MS;

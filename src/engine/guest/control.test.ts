@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { encodeCbor } from "./cbor.ts";
-import { readConnectionMessage, readHello, readProcessMessage } from "./control.ts";
+import { readConnectionMessage, readHello, readPingResult, readProcessMessage } from "./control.ts";
+import { Fields } from "./fields.ts";
 
 const listed = { channel: 1, pid: 5, stdin: 0, stdout: [0, 3], stderr: [1, 1] };
 const hello = {
@@ -68,6 +69,14 @@ test.each(Object.entries(wrongHellos))("a hello with %s is refused", (_, [messag
   const read = () => readHello(encodeCbor(message));
   expect(read).toThrow(expect.objectContaining({ code: "internal" }));
   expect(read).toThrow(what);
+});
+
+test("times have all 64 bits and no sign", () => {
+  const ping = (time_ns: bigint) =>
+    readPingResult(Fields.ofMessage(encodeCbor({ time_ns, uptime_ms: 1, processes: 0 }), "reply"));
+  expect(ping(2n ** 64n - 1n).timeNs).toBe(2n ** 64n - 1n);
+  expect(ping(5n).timeNs).toBe(5n);
+  expect(() => ping(-1n)).toThrow("reply, time_ns: not unsigned");
 });
 
 describe("errors of the guest", () => {

@@ -18,6 +18,7 @@ const setup = {
     hostname: "box",
     machineId: "0123456789abcdef0123456789abcdef",
   },
+  upper: "fresh" as const,
   upperSizeBytes: 0,
 };
 const SECONDS = 4;

@@ -133,7 +133,11 @@ export class GuestProcess {
     this.#stdin.end();
   }
 
-  /** Sends a signal, 1 … 64, to the process or its group. Of a process that has ended it does nothing. */
+  /**
+   * Sends a signal, 1 … 64, to the process or its group. Of a process that has ended it does nothing.
+   *
+   * @throws SandboxError `resource_exhausted` when 4 MiB of messages wait for a guest that does not read
+   */
   signal(signal: number, group = false): void {
     const payload = encodeSignal(signal, group);
     if (this.#live) this.#link.sender.control(this.channel, payload);

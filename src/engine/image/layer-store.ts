@@ -4,7 +4,7 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { chmod, lstat, mkdir, readdir, rename, rm } from "node:fs/promises";
+import { lstat, mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Digest, hexOf } from "./digest.ts";
 import { syncDirectory } from "./durable.ts";
@@ -92,7 +92,6 @@ export class LayerStore {
   }
 
   async #moveIn(from: string, to: string): Promise<void> {
-    await chmod(from, 0o444); // whatever the umask: a jailed VMM reads it as another user
     await rename(from, to);
     await syncDirectory(join(to, ".."));
   }

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, mkdir, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { expect, test } from "vitest";
@@ -128,8 +128,10 @@ test("a damaged index or manifest is internal and does not hide other images", a
   await add(ws, "good");
   const index = join(ws.path, "images/trees", bad.layers[0]!.digest.slice(7));
   await chmod(index, 0o644);
-  await truncate(index, (await stat(index)).size - 9);
   await rm((await ws.store.rootDisk("bad")).directory, { recursive: true });
+  await truncate(index, (await stat(index)).size - '"end"\n'.length);
+  await expect(ws.store.rootDisk("bad")).rejects.toMatchObject({ code: "internal", message: /index/ });
+  await truncate(index, (await stat(index)).size - 9);
   await expect(ws.store.rootDisk("bad")).rejects.toMatchObject({ code: "internal", message: /index/ });
   await writeFile(join(ws.path, "images/manifests", bad.digest.slice(7)), "{}");
   await expect(ws.store.get("bad")).rejects.toMatchObject({ code: "internal", message: /manifest/ });
@@ -210,10 +212,42 @@ test("imports beside sweeps lose nothing", async () => {
   await Promise.all(jobs);
   const images = await ws.store.list();
   expect(images).toHaveLength(20);
+  // Disks hold on to their blobs; made anew, they need the layers.
+  await rm(join(ws.path, "images/disks"), { recursive: true });
+  await mkdir(join(ws.path, "images/disks"));
   for (const { digest } of images) {
     using reader = openDisk(await ws.store.rootDisk(digest));
     expect(reader.walk().size).toBe(1);
   }
+});
+
+test("a sweep leaves alone what an import is just about to name", async () => {
+  await using ws = await workspace();
+  let sweep: Promise<unknown> | undefined;
+  await ws.store.importRootfs({
+    stream: inChunks(buildTar(rootfs)),
+    name: "a",
+    onProgress: ({ phase }) => {
+      if (phase === "disk") sweep = ws.store.sweep({ inUse: [] });
+    },
+  });
+  await sweep;
+  await rm((await ws.store.rootDisk("a")).directory, { recursive: true });
+  using reader = openDisk(await ws.store.rootDisk("a"));
+  expect(reader.walk().size).toBe(4);
+});
+
+test("an index that points beyond its blob is found out", async () => {
+  await using ws = await workspace();
+  const { layers } = await add(ws, "a");
+  const index = join(ws.path, "images/trees", layers[0]!.digest.slice(7));
+  await chmod(index, 0o644);
+  await writeFile(index, (await readFile(index, "utf8")).replace('"block":1', '"block":2'));
+  await rm((await ws.store.rootDisk("a")).directory, { recursive: true });
+  await expect(ws.store.rootDisk("a")).rejects.toMatchObject({
+    code: "internal",
+    message: /does not fit its blob/,
+  });
 });
 
 test("progress goes through both phases", async () => {

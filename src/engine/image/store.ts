@@ -46,6 +46,8 @@ export interface StoredImage {
   layers: ManifestLayer[];
   /** Bytes of the contents of its layers. Layers may be shared with other images. */
   sizeBytes: number;
+  /** When it was first given one of its names, milliseconds of Unix time; 0 for an image without a name. */
+  namedAtMs: number;
 }
 
 export interface ImportProgress {
@@ -302,12 +304,11 @@ export class ImageStore {
   }
 
   async #toStored(digest: Digest, manifest: ImageManifest): Promise<StoredImage> {
-    const named = await this.#names.list();
+    const named = (await this.#names.list()).filter((image) => image.digest === digest);
     return {
       digest,
-      names: named
-        .filter((image) => image.digest === digest)
-        .map(({ name }) => familiarName(parseReference(name))),
+      names: named.map(({ name }) => familiarName(parseReference(name))),
+      namedAtMs: named.length === 0 ? 0 : Math.min(...named.map((image) => image.namedAtMs)),
       config: manifest.config,
       layers: manifest.layers,
       sizeBytes: manifest.layers.reduce((sum, { blobBytes }) => sum + blobBytes, 0),

@@ -124,6 +124,8 @@ test("paths stay inside the root, also through symbolic links", async () => {
       file("bin/sh"),
       symlink("usr/lib64", "../lib"),
       file("usr/lib64/ld"),
+      symlink("usr/abs", "/etc"),
+      file("usr/abs/hosts"),
     ],
   ]);
   expect(paths(tree)).toEqual(
@@ -131,11 +133,14 @@ test("paths stay inside the root, also through symbolic links", async () => {
       "abs",
       "bin",
       "escaped",
+      "etc",
+      "etc/hosts",
       "lib",
       "lib/ld",
       "out",
       "up",
       "usr",
+      "usr/abs",
       "usr/bin",
       "usr/bin/sh",
       "usr/lib64",
@@ -153,6 +158,10 @@ test("what cannot be a path is refused, naming the entry", async () => {
     [file("d/".repeat(2100))],
     [{ path: "a", pax: [["path", "a\0b"]] as [string, string][] }],
     [symlink("s", "")],
+    [{ ...file("a"), uid: 0xffff_ffff }],
+    [{ ...file("a"), gid: 2 ** 40 }],
+    // The directory "a" goes by a name that leads through it.
+    [symlink("a/up", ".."), file("a/up/x"), file("a/up/a"), file("a/up/y")],
     [file(".")],
   ]) {
     await expect(merge([entries])).rejects.toMatchObject({ code: "invalid_argument", message: /entry "/ });

@@ -1,6 +1,6 @@
 /** A store, a folder and an opened root disk for tests; all gone when disposed of. */
 
-import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, readSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,8 +17,11 @@ export interface Workspace extends AsyncDisposable {
   store: ImageStore;
 }
 
+// Each import waits for the disk several times; in memory the tests take seconds instead of minutes on a slow one.
+const SCRATCH = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+
 export async function workspace(limits: Partial<ImageLimits> = {}): Promise<Workspace> {
-  const path = await mkdtemp(join(tmpdir(), "msb-image-"));
+  const path = await mkdtemp(join(SCRATCH, "msb-image-"));
   const store = await ImageStore.open({
     directory: join(path, "images"),
     describeDisk: describeForTest,

@@ -15,6 +15,8 @@ export interface BootFiles {
   directory: string;
   kernel: string;
   initramfs: string;
+  /** Blank ext4 disk. */
+  blank: string;
 }
 
 /**
@@ -30,23 +32,29 @@ export interface MachinePlace {
 export interface BootRequest extends MachinePlace {
   shape: MachineShape;
   boot: BootFiles;
-  /** Folder in which `memory` is created and, by `store`, `state`. */
+  /** Folder with `upper.qcow2`, an overlay over the boot files' `blank.ext4`; `memory` and, by `store`, `state` are added. */
   stateDirectory: string;
 }
 
-/** The disks of a machine, by role. The guest knows them by the role as serial number. */
+/**
+ * The disks of a machine, by role; the guest knows them by the role as serial number. `root`: the image. `upper`: the
+ * fresh file system that the guest had mounted when the state was stored, so it must be an overlay over the state's own
+ * `upper.qcow2`. `kept`: the file system of an earlier run, if there is one.
+ */
 export interface MachineDisks {
   /** Folder with `root.vmdk` and its extents; read-only. */
   rootDirectory: string;
-  /** Folder with `upper.qcow2`; the only one that the machine writes to. */
-  upperDirectory: string;
-  /** Read-only ext4 file below `upper.qcow2`. */
+  /** Folder with the overlays `upper.qcow2` and, if `keptDirectory` is given, `kept.qcow2`; all that the machine writes to. */
+  writableDirectory: string;
+  /** Blank ext4 below the state's `upper.qcow2`; read-only. */
   blankFile: string;
+  /** Folder with `upper.qcow2` and `blank.ext4` that `kept.qcow2` is an overlay over; read-only. */
+  keptDirectory?: string | undefined;
 }
 
 export interface LoadRequest extends MachinePlace {
   shape: MachineShape;
-  /** Folder with `memory` and `state`; read-only. */
+  /** Folder with `memory`, `state` and `upper.qcow2`; read-only. */
   stateDirectory: string;
   disks: MachineDisks;
   /** Largest file that the machine may write, bytes: bounds what an owned VMM can do to the host's disk. */

@@ -35,6 +35,7 @@ export class SandboxManager implements Sandboxes {
         state: "creating",
         createdAt: new Date().toISOString(),
         timings: [],
+        hasRun: false,
         reservedProcesses: 0,
       };
       sandbox = this.add(record, image.config);

@@ -19,6 +19,8 @@ export const sandboxRecord = z.object({
   machine: z
     .object({ pid: z.int(), pidStartTime: z.string(), runDirectory: z.string(), accelerator: z.string() })
     .optional(),
+  /** It ran before: its disk holds something to keep. */
+  hasRun: z.boolean(),
   /** Processes below this number may have been used; numbers are reserved in blocks. */
   reservedProcesses: z.int(),
   /** The process whose end ends the sandbox. */

@@ -92,7 +92,7 @@ export class Sandbox {
       const onMachine = (machine: Machine) => this.save({ machine: machine.record });
       const { machine, agent } = await startMachine(this.context, this.record, spans, operation, onMachine);
       this.attach(machine, agent);
-      this.transition("running", { startedAt: new Date().toISOString(), timings: spans.list });
+      this.transition("running", { startedAt: new Date().toISOString(), timings: spans.list, hasRun: true });
       if (this.record.spec.command !== undefined) {
         const argv = combineCommand(this.record.spec, this.image);
         const main = await this.exec({ argv, env: {} }, { main: true });

@@ -1,12 +1,12 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
-import { createQcow2 } from "../disk/index.ts";
 import type { OperationContext } from "../engine.ts";
 import type { AgentConnection } from "../guest/index.ts";
 import type { Machine } from "../machine/index.ts";
 import type { Template } from "../template/index.ts";
 import type { Machines, SandboxContext } from "./context.ts";
+import { prepareDisks } from "./disks.ts";
 import { newIdentity } from "./identity.ts";
 import { reachAgent, VmEnded } from "./reach-agent.ts";
 import type { SandboxRecord } from "./record.ts";
@@ -27,7 +27,6 @@ export interface Started {
   agent: AgentConnection;
 }
 
-export const UPPER_DIRECTORY = "disk";
 export const LOG_DIRECTORY = "logs";
 
 /** Folder of a sandbox's sockets. */
@@ -50,10 +49,9 @@ export async function startMachine(
   const shape = { cpus: spec.cpus, memoryMiB: spec.memoryMiB };
   const machines = await spans.time("machines", () => context.machines());
   const takeTemplate = () => takeTemplateOf(machines, shape, operation);
-  const [template, root, upper] = await Promise.all([
+  const [template, root] = await Promise.all([
     spans.time("template", takeTemplate),
     spans.time("image", () => context.images.rootDisk(record.imageDigest)),
-    spans.time("overlay", () => prepareUpper(context, record)),
   ]);
   const load = (from: Template) =>
     loadMachine({
@@ -65,7 +63,6 @@ export async function startMachine(
       onMachine,
       template: from,
       rootDirectory: root.directory,
-      upper,
     });
   try {
     return await load(template);
@@ -97,7 +94,6 @@ interface Load {
   onMachine: (machine: Machine) => void;
   template: Template;
   rootDirectory: string;
-  upper: string;
 }
 
 async function loadMachine(load: Load): Promise<Started> {
@@ -107,15 +103,15 @@ async function loadMachine(load: Load): Promise<Started> {
   await rm(runDirectory, { recursive: true, force: true });
   await mkdir(runDirectory, { mode: 0o700 });
   const diskBytes = spec.diskMiB * 1024 ** 2;
+  const sandboxDirectory = join(context.paths.sandboxes, record.id);
+  const disks = await spans.time("disks", () =>
+    prepareDisks(sandboxDirectory, template, machines.assets, record),
+  );
   const machine = await spans.time("vmm", () =>
     machines.vmm.load({
       shape: { cpus: spec.cpus, memoryMiB: spec.memoryMiB },
       stateDirectory: template.directory,
-      disks: {
-        rootDirectory: load.rootDirectory,
-        upperDirectory: load.upper,
-        blankFile: machines.assets.blankFile,
-      },
+      disks: { rootDirectory: load.rootDirectory, ...disks },
       runDirectory,
       uid: record.uid,
       maxFileBytes: diskBytes + OVERLAY_SLACK_BYTES,
@@ -131,6 +127,7 @@ async function loadMachine(load: Load): Promise<Started> {
         signal: operation.signal,
         setup: {
           identity: { ...identity, timeNs: BigInt(Date.now()) * 1_000_000n },
+          upper: record.hasRun ? "kept" : "fresh",
           upperSizeBytes: diskBytes,
         },
         onLog: (entry) => context.onAgentLog(record.id, entry),
@@ -142,18 +139,6 @@ async function loadMachine(load: Load): Promise<Started> {
     await machine.kill();
     throw error;
   }
-}
-
-/** The overlay of a sandbox that starts for the first time is made; one that was stopped has its own. */
-async function prepareUpper(context: SandboxContext, record: SandboxRecord): Promise<string> {
-  const directory = join(context.paths.sandboxes, record.id, UPPER_DIRECTORY);
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  await createQcow2(join(directory, "upper.qcow2"), {
-    virtualSizeBytes: record.spec.diskMiB * 1024 ** 2,
-  }).catch((error) => {
-    if (SandboxError.from(error).code !== "already_exists") throw error;
-  });
-  return directory;
 }
 
 /** A load that QEMU refuses, or after which the agent is silent, speaks against the template. */

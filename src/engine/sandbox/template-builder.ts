@@ -1,9 +1,10 @@
 import { mkdir, rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
+import { createQcow2 } from "../disk/index.ts";
 import type { Vmm } from "../machine/index.ts";
 import { type BootAssets, verifyBootAssets } from "../store/index.ts";
-import type { TemplateBuilder } from "../template/index.ts";
+import { type TemplateBuilder, UPPER_FILE } from "../template/index.ts";
 import { newId } from "./identity.ts";
 import { reachAgent } from "./reach-agent.ts";
 import type { UidPool } from "./uid-pool.ts";
@@ -18,21 +19,27 @@ export interface BuilderContext {
   assets: BootAssets;
   runDirectory: string;
   uids: UidPool;
+  /** How long a guest may take to boot, `MSB_BOOT_TIMEOUT_MS`; default 60,000. */
+  bootTimeoutMs?: number | undefined;
 }
 
-/** Boots a machine until its agent waits, and stores it there: between two frames, before any identity or disk. */
+/**
+ * Boots a machine until its agent waits and has mounted a fresh upper file system, and stores it there: between two frames,
+ * before any identity or image. A sandbox's own disk begins as an overlay over the template's, which the guest has mounted.
+ */
 export function templateBuilder(context: BuilderContext): TemplateBuilder {
   return async (directory, inputs, signal) => {
-    const { vmm, assets, uids } = context;
+    const { vmm, assets, uids, bootTimeoutMs = BOOT_TIMEOUT_MS } = context;
     await verifyBootAssets(assets);
     await assertSpace(directory, inputs.memoryMiB);
     const uid = uids.acquire();
     const runDirectory = join(context.runDirectory, `t${newId().slice(0, 7)}`);
     await mkdir(runDirectory, { mode: 0o700 });
     try {
+      await createQcow2(join(directory, UPPER_FILE), { virtualSizeBytes: assets.blankBytes });
       const machine = await vmm.boot({
         shape: { cpus: inputs.cpus, memoryMiB: inputs.memoryMiB },
-        boot: { directory: assets.directory, kernel: assets.kernel, initramfs: assets.initramfs },
+        boot: assets,
         stateDirectory: directory,
         runDirectory,
         uid,
@@ -40,8 +47,8 @@ export function templateBuilder(context: BuilderContext): TemplateBuilder {
       try {
         await machine.controlled;
         // The hello is answered once the agent has booted; its reply read, the stream stands between two frames.
-        const agent = await reachAgent(machine, { filler: false, timeoutMs: BOOT_TIMEOUT_MS, signal });
-        await agent.ping();
+        const agent = await reachAgent(machine, { filler: false, timeoutMs: bootTimeoutMs, signal });
+        await agent.prepare();
         await machine.pause();
         await machine.store(signal === undefined ? {} : { signal });
         agent.close();

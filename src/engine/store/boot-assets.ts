@@ -14,8 +14,8 @@ export interface BootAssets {
   directory: string;
   kernel: string;
   initramfs: string;
-  /** Path of the blank ext4 below every sandbox's writable layer. */
-  blankFile: string;
+  /** The blank ext4 below every sandbox's writable layer. */
+  blank: string;
   /** Size that its file system was made for, bytes. */
   blankBytes: number;
 }
@@ -56,7 +56,7 @@ export async function installBootAssets(
     directory: target,
     kernel: KERNEL,
     initramfs: INITRAMFS,
-    blankFile: join(target, BLANK),
+    blank: BLANK,
     blankBytes: described.blankDiskBytes,
   };
 }

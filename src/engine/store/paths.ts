@@ -1,6 +1,6 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
 
 /** What lies where under `$MSB_HOME`. */
@@ -48,7 +48,7 @@ export async function makeHome(home: string): Promise<Paths> {
   const { database: _database, home: _home, ...folders } = paths;
   for (const folder of [home, ...Object.values(folders)]) {
     try {
-      await mkdir(folder, { recursive: true, mode: folder === paths.sandboxes ? 0o711 : 0o755 });
+      await makeFolder(folder, folder === paths.sandboxes ? 0o711 : 0o755);
     } catch (cause) {
       const code = (cause as NodeJS.ErrnoException).code;
       if (code === "ENOSPC") {
@@ -63,4 +63,20 @@ export async function makeHome(home: string): Promise<Paths> {
     }
   }
   return paths;
+}
+
+/**
+ * Makes a folder and those above it. Not by `recursive: true`: under a file system that answers ENOENT to every mkdir (/proc
+ * does), Node 24 tries for ever.
+ */
+async function makeFolder(path: string, mode: number): Promise<void> {
+  try {
+    await mkdir(path, { mode });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
+    if (code !== "ENOENT" || (await stat(dirname(path)).catch(() => undefined)) !== undefined) throw error;
+    await makeFolder(dirname(path), mode);
+    await mkdir(path, { mode });
+  }
 }

@@ -17,7 +17,7 @@ export interface TemplateInputs {
 }
 
 /** Raised when the meaning of a stored folder changes. */
-const FORMAT = 1;
+const FORMAT = 2;
 
 /** Name of the template for these inputs: 32 hex digits, the same for the same inputs whatever the order of fields. */
 export function templateKey(inputs: TemplateInputs): string {

@@ -8,6 +8,8 @@ import { SandboxError } from "../../contract/index.ts";
 
 export const MEMORY_FILE = "memory";
 export const STATE_FILE = "state";
+/** Overlay over the blank disk: the upper file system as the stored guest has it mounted. */
+export const UPPER_FILE = "upper.qcow2";
 export const MANIFEST_FILE = "manifest.json";
 
 export const manifest = z.object({
@@ -29,6 +31,7 @@ export const manifest = z.object({
   state: z.object({ bytes: z.int(), sha256: z.string() }),
   /** Hashing all of memory would cost more than loading it; its size is checked, its content is kept by read-only mounts. */
   memory: z.object({ bytes: z.int() }),
+  upper: z.object({ bytes: z.int(), sha256: z.string() }),
 });
 export type Manifest = z.output<typeof manifest>;
 
@@ -48,15 +51,18 @@ export async function readManifest(directory: string): Promise<Manifest | undefi
 
 /** @throws `internal` naming what differs, if the folder is not what the manifest says */
 export async function verifyFiles(directory: string, expected: Manifest): Promise<void> {
-  const [state, memory] = await Promise.all([
+  const [state, upper, memory] = await Promise.all([
     readFile(join(directory, STATE_FILE)).catch(() => undefined),
+    readFile(join(directory, UPPER_FILE)).catch(() => undefined),
     stat(join(directory, MEMORY_FILE)).catch(() => undefined),
   ]);
-  if (state === undefined || memory === undefined) throw damaged(directory, "a file is missing");
+  if (state === undefined || upper === undefined || memory === undefined)
+    throw damaged(directory, "a file is missing");
   if (memory.size !== expected.memory.bytes) {
     throw damaged(directory, `its memory has ${memory.size} bytes, ${expected.memory.bytes} were stored`);
   }
   if (sha256(state) !== expected.state.sha256) throw damaged(directory, "its device state has changed");
+  if (sha256(upper) !== expected.upper.sha256) throw damaged(directory, "its fresh disk has changed");
 }
 
 export function sha256(bytes: Buffer): string {

@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
 import { type TemplateInputs, templateKey } from "./key.ts";
@@ -9,6 +9,7 @@ import {
   readManifest,
   STATE_FILE,
   sha256,
+  UPPER_FILE,
   verifyFiles,
 } from "./manifest.ts";
 
@@ -20,7 +21,7 @@ export interface Template {
 }
 
 /**
- * Boots a machine of the shape and leaves `memory` and `state` in `directory`. Handed in: this room knows no machines.
+ * Boots a machine of the shape and leaves `memory`, `state` and `upper.qcow2` in `directory`. Handed in: this room knows no machines.
  */
 export type TemplateBuilder = (
   directory: string,
@@ -135,6 +136,7 @@ export class TemplateStore {
     const started = performance.now();
     try {
       await this.build(partial, inputs);
+      await chown(partial, process.getuid?.() ?? -1, process.getgid?.() ?? -1);
       const manifest = await this.seal(partial, key, inputs, performance.now() - started);
       await rename(partial, this.path(key));
       const template = { key, directory: this.path(key), manifest };
@@ -170,8 +172,9 @@ export class TemplateStore {
     inputs: TemplateInputs,
     buildMs: number,
   ): Promise<Manifest> {
-    const [state, memory] = await Promise.all([
+    const [state, upper, memory] = await Promise.all([
       readFile(join(directory, STATE_FILE)),
+      readFile(join(directory, UPPER_FILE)),
       stat(join(directory, MEMORY_FILE)),
     ]);
     const manifest: Manifest = {
@@ -182,10 +185,11 @@ export class TemplateStore {
       buildMs: Math.round(buildMs),
       state: { bytes: state.length, sha256: sha256(state) },
       memory: { bytes: memory.size },
+      upper: { bytes: upper.length, sha256: sha256(upper) },
     };
     await writeFile(join(directory, MANIFEST_FILE), `${JSON.stringify(manifest, null, 2)}\n`);
     await Promise.all(
-      [MEMORY_FILE, STATE_FILE, MANIFEST_FILE].map((name) => chmod(join(directory, name), 0o444)),
+      [MEMORY_FILE, STATE_FILE, UPPER_FILE, MANIFEST_FILE].map((name) => seal(join(directory, name))),
     );
     return manifest;
   }
@@ -193,6 +197,12 @@ export class TemplateStore {
   private path(name: string): string {
     return join(this.directory, name);
   }
+}
+
+/** The builder's VMM wrote it under its own uid, which another machine may get later. */
+async function seal(path: string): Promise<void> {
+  await chmod(path, 0o444);
+  if (process.getuid?.() === 0) await chown(path, 0, 0);
 }
 
 function outOfSpace(error: unknown): unknown {

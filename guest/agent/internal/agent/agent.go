@@ -26,6 +26,8 @@ const protocolVersion = 1
 type VM interface {
 	// Setup gives the VM its identity and its root; mark is called after each step.
 	Setup(s Setup, mark func(step string)) *failure.Failure
+	// Prepare does, before the state is stored, what need not be done after every load.
+	Prepare() *failure.Failure
 	// PowerOff syncs and ends the VM; it does not return.
 	PowerOff()
 	// SignalAll reaches every process but PID 1.
@@ -51,6 +53,7 @@ type Agent struct {
 	vm         VM
 	boot       string
 	phase      phase
+	prepared   bool
 	connection uint64 // counts hellos: an answer belongs to the connection its request came by
 	document   wire.Document
 	shutdown   shutdown

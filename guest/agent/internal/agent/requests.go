@@ -16,6 +16,8 @@ func (a *Agent) request(m wire.Item) {
 	}
 	op := m.Get("op")
 	switch {
+	case op.Is("prepare"):
+		a.prepare(id)
 	case op.Is("setup"):
 		a.setup(id, m)
 	case op.Is("ping"):

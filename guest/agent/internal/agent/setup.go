@@ -22,6 +22,21 @@ type step struct {
 	took time.Duration
 }
 
+// prepare comes before the state is stored; once, since a second one would mount again.
+func (a *Agent) prepare(id uint64) {
+	if a.phase != ready || a.prepared {
+		a.replyError(id, failure.New(failure.InvalidState, "the guest has been prepared or set up already"))
+		return
+	}
+	a.prepared = true
+	if fail := a.vm.Prepare(); fail != nil {
+		a.phase = broken
+		a.replyError(id, fail)
+		return
+	}
+	a.link.End(a.reply(id, 0))
+}
+
 func (a *Agent) setup(id uint64, m wire.Item) {
 	if a.phase != ready {
 		a.replyError(id, failure.New(failure.InvalidState, "the sandbox has been set up already"))
@@ -73,6 +88,11 @@ func parseSetup(m wire.Item) (s Setup, fail *failure.Failure) {
 	}
 	if s.Root.MachineID, ok = who.Get("machine_id").Text(); !ok || !identity.ValidMachineID(s.Root.MachineID) {
 		return bad("machine_id must have 32 lower-case hexadecimal digits")
+	}
+	upper := m.Get("root").Get("upper")
+	s.Root.Kept = upper.Is("kept")
+	if !s.Root.Kept && !upper.Is("fresh") {
+		return bad("root.upper must be \"fresh\" or \"kept\"")
 	}
 	if s.Root.UpperSize, ok = m.Get("root").Get("upper_size").Uint(); !ok {
 		return bad("root.upper_size must be a number of bytes")

@@ -2,6 +2,7 @@ package process
 
 import (
 	"syscall"
+	"unsafe"
 
 	"microsandbox/agent/internal/link"
 	"microsandbox/agent/internal/loop"
@@ -16,6 +17,8 @@ const (
 	maxWindow = 16 << 20
 	// dropAtOnce is how much is dropped when a ring is full and no host is there: not byte by byte.
 	dropAtOnce = 64 << 10
+
+	fionread = 0x541B // FIONREAD, ioctl_tty(2): the same on amd64 and arm64, and for pipes
 )
 
 // output carries stdout or stderr from the process's pipe to the host.
@@ -65,6 +68,11 @@ func (o *output) pump() {
 		}
 		room := o.ring.Room()
 		if len(room) == 0 || t.rings.Budget <= 0 {
+			if o.hungUp && o.unread() == 0 {
+				// The end needs no room. A host that acknowledges only when it hears of it must not wait for ever.
+				o.end()
+				break
+			}
 			if t.link.Connected() {
 				t.squeezed = t.squeezed || len(room) > 0
 				break // the process waits
@@ -93,6 +101,15 @@ func (o *output) pump() {
 		}
 	}
 	o.wake()
+}
+
+// unread is how much the pipe holds.
+func (o *output) unread() int {
+	var n int32
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_IOCTL, uintptr(o.fd), fionread, uintptr(unsafe.Pointer(&n))); errno != 0 {
+		return 0
+	}
+	return int(n)
 }
 
 // drop makes room by forgetting the oldest output.

@@ -169,7 +169,7 @@ func (p *Process) silent() {
 		if o.ended {
 			continue
 		}
-		if o.readable {
+		if o.readable && o.unread() > 0 {
 			wait = true
 			continue
 		}

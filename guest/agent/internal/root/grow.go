@@ -18,35 +18,41 @@ const (
 	superLength = 0x154
 )
 
-// grow grows the mounted ext4 to size, if it is smaller. statfs does not tell the file system's size, only what is
-// left of it after its overhead; the superblock does, and it is in the page cache since the mount.
-func grow(mounted int, disk string, size uint64) *failure.Failure {
-	if size == 0 {
-		return nil
-	}
+// fileSystemSize tells how large an ext4 is, in bytes. statfs tells only what is left of it after its overhead; the
+// superblock tells all, and it is in the page cache since the mount.
+func fileSystemSize(disk string) (uint64, *failure.Failure) {
 	fd, err := syscall.Open(disk, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
-		return failed("open disk \"upper\" ("+disk+")", err)
+		return 0, failed("open "+disk, err)
 	}
 	var b [superLength]byte
 	n, err := syscall.Pread(fd, b[:], superblock)
 	_ = syscall.Close(fd)
 	if err != nil || n != len(b) {
-		return failed("read the superblock of disk \"upper\" ("+disk+")", err)
+		return 0, failed("read the superblock of "+disk, err)
 	}
 	shift := 10 + little32(b[logBlock:])
 	if shift > 16 {
-		return failure.New(failure.Internal, "disk \"upper\" ("+disk+") has no ext4 superblock")
+		return 0, failure.New(failure.Internal, disk+" has no ext4 superblock")
 	}
-	have := little32(b[blocksLow:]) | little32(b[blocksHigh:])<<32
-	want := size >> shift
-	if want <= have {
+	return (little32(b[blocksLow:]) | little32(b[blocksHigh:])<<32) << shift, nil
+}
+
+// grow grows the mounted ext4 to size, if it is smaller.
+func (u *Upper) grow(size uint64) *failure.Failure {
+	if size <= u.size {
 		return nil
 	}
-	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(mounted), resizeFS, uintptr(unsafe.Pointer(&want)))
-	if errno != 0 {
-		return failed("grow the ext4 on disk \"upper\" ("+disk+")", errno)
+	var st syscall.Statfs_t
+	if err := syscall.Fstatfs(u.dir, &st); err != nil {
+		return failed("look at the ext4 on "+u.disk, err)
 	}
+	blocks := size / uint64(st.Bsize)
+	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(u.dir), resizeFS, uintptr(unsafe.Pointer(&blocks)))
+	if errno != 0 {
+		return failed("grow the ext4 on "+u.disk, errno)
+	}
+	u.size = size
 	return nil
 }
 

@@ -59,6 +59,6 @@ func (r *Root) Leave() {
 	const readOnly = syscall.MS_REMOUNT | syscall.MS_RDONLY
 	_ = syscall.Mount("", "/", "", readOnly, "")
 	// The ext4 has no path below the new root; its descriptor still leads there.
-	_ = syscall.Mount("", "/proc/self/fd/"+strconv.Itoa(r.upper), "", readOnly|upperFlags, "")
+	_ = syscall.Mount("", "/proc/self/fd/"+strconv.Itoa(r.upper.dir), "", readOnly|upperFlags, "")
 	syscall.Sync()
 }

@@ -15,12 +15,18 @@ const names = "/.names"
 
 var nameFiles = [...]string{"hostname", "hosts", "machine-id"}
 
-// prepareNames makes the files, still empty, before the template is stored.
+// nameFDs are the files, open since before the template was stored: to open and to truncate them would cost more than to
+// write them.
+var nameFDs [len(nameFiles)]int
+
+// prepareNames makes the files, each one byte long, before the template is stored.
 func prepareNames() {
 	_ = syscall.Mkdir(names, 0o755)
 	_ = syscall.Mkdir(names+"/etc", 0o755)
-	for _, name := range nameFiles {
-		_ = write(names+"/etc/"+name, " ")
+	for i, name := range nameFiles {
+		const flags = syscall.O_WRONLY | syscall.O_CREAT | syscall.O_TRUNC | syscall.O_CLOEXEC
+		nameFDs[i], _ = syscall.Open(names+"/etc/"+name, flags, 0o644)
+		_, _ = syscall.Pwrite(nameFDs[i], []byte{' '}, 0)
 	}
 }
 
@@ -41,21 +47,13 @@ func writeNames(o Options) (bool, *failure.Failure) {
 		_ = syscall.Lchown(names+"/etc", int(st.Uid), int(st.Gid))
 	}
 	for i, content := range [...]string{o.Hostname + "\n", hosts(o), o.MachineID + "\n"} {
-		if err := write(names+"/etc/"+nameFiles[i], content); err != nil {
+		// Every content is longer than what was prepared.
+		if _, err := syscall.Pwrite(nameFDs[i], []byte(content), 0); err != nil {
 			return false, failed("write /etc/"+nameFiles[i], err)
 		}
+		_ = syscall.Close(nameFDs[i])
 	}
 	return true, nil
-}
-
-func write(path, content string) error {
-	fd, err := syscall.Open(path, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC|syscall.O_CLOEXEC, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = syscall.Write(fd, []byte(content))
-	_ = syscall.Close(fd)
-	return err
 }
 
 func hosts(o Options) string {

@@ -76,6 +76,9 @@ func (d *Document) parse(i, depth int) (int, bool) {
 	case majorUint:
 		d.nodes[self].kind = Uint
 	case majorNeg:
+		if n > 1<<63-1 {
+			return 0, false // below what 64 bits hold
+		}
 		d.nodes[self].kind = Negative
 	case majorBytes, majorText:
 		if n > uint64(len(d.src)-i) {

@@ -157,14 +157,14 @@ func plain(t Item) any {
 	switch t.Kind() {
 	case Uint:
 		n, _ := t.Uint()
-		if n > 1<<53 {
+		if n >= 1<<53 {
 			return map[string]any{"$uint": strconv.FormatUint(n, 10)}
 		}
 		return float64(n)
 	case Negative:
 		n, _ := t.Negative()
-		if n >= 1<<53 {
-			return map[string]any{"$uint": "-1-" + strconv.FormatUint(n, 10)}
+		if n >= 1<<53-1 {
+			return map[string]any{"$uint": strconv.FormatInt(-1-int64(n), 10)}
 		}
 		return -1 - float64(n)
 	case Bytes:

@@ -28,14 +28,21 @@ export interface BootOptions extends CommonOptions {
   commandLine: string;
   /** File that becomes the guest's memory, written to. */
   memoryFile: string;
+  upper: OverlayFiles;
+}
+
+/** A writable qcow2 and the files below it, topmost first; the last is a raw disk. */
+export interface OverlayFiles {
+  overlay: string;
+  backing: string[];
 }
 
 export interface LoadOptions extends CommonOptions {
   /** Mapped copy-on-write and opened read-only: what one sandbox does, no other sees. */
   memoryFile: string;
   rootDescriptor: string;
-  upperFile: string;
-  blankFile: string;
+  upper: OverlayFiles;
+  kept?: OverlayFiles | undefined;
 }
 
 /** Name of the virtio-serial port that the agent opens (spec/agent-protocol.md). */
@@ -64,7 +71,7 @@ export function machineFingerprint(accelerator: Accelerator): string {
   );
 }
 
-/** A machine that boots, so that its state can be stored. Its disks are placeholders that answer with zeros. */
+/** A machine that boots, so that its state can be stored. It has a fresh upper disk; the others are placeholders. */
 export function bootArguments(options: BootOptions): string[] {
   return [
     ...common(options),
@@ -72,31 +79,56 @@ export function bootArguments(options: BootOptions): string[] {
     // The stored state does not say that it was stored by a paused machine: who loads it runs on at once.
     ...["-global", "migration.store-global-state=off"],
     ...["-kernel", options.kernel, "-initrd", options.initramfs, "-append", options.commandLine],
-    ...["-blockdev", `driver=null-co,node-name=root,size=${PLACEHOLDER_BYTES},read-zeroes=on,read-only=on`],
-    ...["-blockdev", `driver=null-co,node-name=upper,size=${PLACEHOLDER_BYTES},read-zeroes=on`],
+    ...placeholder("root", true),
+    ...overlay("upper", options.upper),
+    ...placeholder("kept", false),
     ...disks(),
   ];
 }
 
 /** A machine that loads a stored state and runs on at once, with its real disks. */
 export function loadArguments(options: LoadOptions): string[] {
-  // locking=off: the daemon sees to it that a disk has one writer, and the jail has no /dev/null to probe locks with.
-  const file = (node: string, path: string, readOnly: boolean) =>
-    `driver=file,locking=off,node-name=${node},filename=${doubleCommas(path)},read-only=${readOnly ? "on" : "off"}`;
   return [
     ...common(options),
     ...memory(options.shape, `mem-path=${doubleCommas(options.memoryFile)},share=off,readonly=on,rom=off`),
     ...["-blockdev", file("root-file", options.rootDescriptor, true)],
     ...["-blockdev", "driver=vmdk,node-name=root,file=root-file,read-only=on"],
-    ...["-blockdev", file("blank-file", options.blankFile, true)],
-    ...["-blockdev", "driver=raw,node-name=blank,file=blank-file,read-only=on"],
-    ...["-blockdev", `${file("upper-file", options.upperFile, false)},discard=unmap`],
-    // The backing node is named here and never by the overlay file, which the guest's VMM can write.
-    ...["-blockdev", "driver=qcow2,node-name=upper,file=upper-file,backing=blank,discard=unmap"],
+    ...overlay("upper", options.upper),
+    ...(options.kept === undefined ? placeholder("kept", false) : overlay("kept", options.kept)),
     ...disks(),
     // The state is named over QMP, behind the capability it needs.
     ...["-incoming", "defer"],
   ];
+}
+
+/** A disk that answers with zeros, in the place of one that is attached when the state is loaded. */
+function placeholder(role: string, readOnly: boolean): string[] {
+  const node = `driver=null-co,node-name=${role},size=${PLACEHOLDER_BYTES},read-zeroes=on`;
+  return ["-blockdev", readOnly ? `${node},read-only=on` : node];
+}
+
+/** Each file's backing is named here and never by the file itself, which a guest that owns its VMM can write. */
+function overlay(role: string, { overlay, backing }: OverlayFiles): string[] {
+  const args: string[] = [];
+  const add = (node: string, path: string, format: string, below: string | undefined, readOnly: boolean) => {
+    const options = `${readOnly ? ",read-only=on" : ",discard=unmap"}`;
+    args.push("-blockdev", `${file(`${node}-file`, path, readOnly)}${readOnly ? "" : ",discard=unmap"}`);
+    const backed = below === undefined ? "" : `,backing=${below}`;
+    args.push("-blockdev", `driver=${format},node-name=${node},file=${node}-file${backed}${options}`);
+  };
+  let below: string | undefined;
+  for (const [i, path] of [...backing.entries()].reverse()) {
+    const node = `${role}-${i}`;
+    add(node, path, i === backing.length - 1 ? "raw" : "qcow2", below, true);
+    below = node;
+  }
+  add(role, overlay, "qcow2", below, false);
+  return args;
+}
+
+/** locking=off: the daemon sees to it that a disk has one writer, and the jail has no /dev/null to probe locks with. */
+function file(node: string, path: string, readOnly: boolean): string {
+  return `driver=file,locking=off,node-name=${node},filename=${doubleCommas(path)},read-only=${readOnly ? "on" : "off"}`;
 }
 
 function common(options: CommonOptions): string[] {
@@ -140,7 +172,10 @@ function memory(shape: MachineShape, source: string): string[] {
 }
 
 function disks(): string[] {
-  return ["root", "upper"].flatMap((role) => ["-device", `virtio-blk-device,drive=${role},serial=${role}`]);
+  return ["root", "upper", "kept"].flatMap((role) => [
+    "-device",
+    `virtio-blk-device,drive=${role},serial=${role}`,
+  ]);
 }
 
 /** QEMU's option parser takes a comma for the end of a value; two stand for one. */

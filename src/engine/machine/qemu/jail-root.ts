@@ -25,14 +25,15 @@ export const JAIL = {
   state: "/state",
   boot: "/boot",
   rootDisk: "/disk/root",
-  upper: "/disk/upper",
+  writable: "/disk/writable",
+  kept: "/disk/kept",
   blank: "/disk/blank.ext4",
   kvm: "/dev/kvm",
 } as const;
 
 const FIRMWARE = ["qboot.rom", "kvmvapic.bin"];
 /** Change it when the layout changes: it is part of the folder's name. */
-const LAYOUT = 2;
+const LAYOUT = 3;
 
 /**
  * Makes the root under `parent` unless it is there, and returns its path. Written beside and renamed.
@@ -63,7 +64,8 @@ export async function prepareJailRoot(parent: string, qemu: QemuBinary): Promise
       JAIL.state,
       JAIL.boot,
       JAIL.rootDisk,
-      JAIL.upper,
+      JAIL.writable,
+      JAIL.kept,
       "/dev",
       "/proc",
       "/tmp",

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { SandboxError } from "../../../contract/index.ts";
+import { closeStrayDescriptors } from "./stray-descriptors.ts";
 
 const openFile = promisify(open);
 const closeFile = promisify(close);
@@ -13,6 +14,7 @@ const closeFile = promisify(close);
 export const INFO_FD = 3;
 const INFO_TIMEOUT_MS = 5_000;
 const MAX_LOG_READ = 8192;
+let straysClosed = false;
 
 export interface Launched {
   /** What we started; with a jail the process that made the jail and waits for QEMU. */
@@ -32,6 +34,9 @@ export function logFile(runDirectory: string): string {
  * @throws `permission_denied` if the jail cannot be made, `not_found` if a program is missing, `internal` otherwise
  */
 export async function launch(command: string[], runDirectory: string, jailed: boolean): Promise<Launched> {
+  // Once is enough: they come with our own start only.
+  if (!straysClosed) closeStrayDescriptors();
+  straysClosed = true;
   const log = await openFile(logFile(runDirectory), "a", 0o600);
   let child: ChildProcess;
   try {

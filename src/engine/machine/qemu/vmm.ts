@@ -15,7 +15,14 @@ import type {
 } from "../machine.ts";
 import { startTimeOf } from "../process-identity.ts";
 import { chooseAccelerator, type Verdict } from "./accelerator.ts";
-import { type Accelerator, bootArguments, cpuModel, loadArguments, machineFingerprint } from "./arguments.ts";
+import {
+  type Accelerator,
+  bootArguments,
+  cpuModel,
+  loadArguments,
+  machineFingerprint,
+  type OverlayFiles,
+} from "./arguments.ts";
 import { findQemu, type QemuBinary } from "./binary.ts";
 import { commandLine } from "./command-line.ts";
 import { JAIL_PARTS, type JailPart, jailCommand, type Mount } from "./jail.ts";
@@ -34,6 +41,8 @@ export interface QemuOptions {
   /** Folder for the sockets of the accelerator's probe; short. */
   runDirectory: string;
   boot: BootFiles;
+  /** Makes an empty qcow2 overlay at this path, for the probe's guest; handed in, since this room knows no disk formats. */
+  makeOverlay: (path: string) => Promise<void>;
   env?: NodeJS.ProcessEnv;
 }
 
@@ -108,25 +117,29 @@ export class QemuVmm implements Vmm {
   async load(request: LoadRequest): Promise<Machine> {
     const [host, { accelerator }] = await Promise.all([this.prepared(), this.accelerator()]);
     const { disks, stateDirectory } = request;
-    const at = this.places(host, {
+    const outside = {
       state: stateDirectory,
       rootDisk: disks.rootDirectory,
-      upper: disks.upperDirectory,
+      writable: disks.writableDirectory,
       blank: disks.blankFile,
-    });
+    };
+    const at = this.places(host, outside);
+    const kept =
+      disks.keptDirectory === undefined ? undefined : this.places(host, { kept: disks.keptDirectory }).kept;
     const args = loadArguments({
       ...this.common(host, accelerator, request),
       memoryFile: `${at.state}/memory`,
       rootDescriptor: `${at.rootDisk}/root.vmdk`,
-      upperFile: `${at.upper}/upper.qcow2`,
-      blankFile: at.blank,
+      upper: { overlay: `${at.writable}/upper.qcow2`, backing: [`${at.state}/upper.qcow2`, at.blank] },
+      kept: kept === undefined ? undefined : keptFiles(at.writable, kept),
     });
-    await this.giveAway(disks.upperDirectory, request.uid);
+    await this.giveAway(disks.writableDirectory, request.uid);
     const mounts = [
       { source: stateDirectory, target: JAIL.state },
       { source: disks.rootDirectory, target: JAIL.rootDisk },
-      { source: disks.upperDirectory, target: JAIL.upper, writable: true },
+      { source: disks.writableDirectory, target: JAIL.writable, writable: true },
       { source: disks.blankFile, target: JAIL.blank },
+      ...(disks.keptDirectory === undefined ? [] : [{ source: disks.keptDirectory, target: JAIL.kept }]),
     ];
     return this.launch(host, request, {
       accelerator,
@@ -156,6 +169,7 @@ export class QemuVmm implements Vmm {
       initramfs: `${at.boot}/${boot.initramfs}`,
       commandLine,
       memoryFile: `${at.state}/memory`,
+      upper: { overlay: `${at.state}/upper.qcow2`, backing: [`${at.boot}/${boot.blank}`] },
     });
     await this.giveAway(stateDirectory, request.uid);
     const mounts = [
@@ -254,6 +268,7 @@ export class QemuVmm implements Vmm {
         signal,
         boot: async (accelerator) => {
           await mkdir(join(scratch, "state"), { recursive: true });
+          await this.options.makeOverlay(join(scratch, "state", "upper.qcow2"));
           return this.bootWith(accelerator, await commandLine(accelerator, { verbose: true }), {
             shape: { cpus: 1, memoryMiB: 256 },
             boot: this.options.boot,
@@ -267,6 +282,10 @@ export class QemuVmm implements Vmm {
       await rm(scratch, { recursive: true, force: true });
     }
   }
+}
+
+function keptFiles(writable: string, kept: string): OverlayFiles {
+  return { overlay: `${writable}/kept.qcow2`, backing: [`${kept}/upper.qcow2`, `${kept}/blank.ext4`] };
 }
 
 /** Uid of machines that are nobody's sandbox: the accelerator's probe. One below those of sandboxes. */

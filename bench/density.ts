@@ -1,0 +1,82 @@
+import { readdir, readFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Sandbox } from "../src/sdk/index.ts";
+import type { Report } from "./report.ts";
+import { IMAGE, type Workbench } from "./workbench.ts";
+
+/** How many sandboxes fit? Private memory, idle CPU and start time with 1, 10 and 50 of them. */
+const COUNTS = [1, 10, 50];
+const IDLE_MS = 5_000;
+
+export async function run(bench: Workbench): Promise<Report> {
+  const startMs: number[] = [];
+  const rows: Report["rows"] = [];
+  const details: object[] = [];
+  let worstMiB = 0;
+  for (const count of COUNTS) {
+    while (startMs.length < count) startMs.push(await startOne(bench));
+    const pids = await vmPids(bench.home);
+    if (pids.length !== count) throw new Error(`${pids.length} VMs run, ${count} should`);
+    const privateMiB = (await Promise.all(pids.map(privateBytes))).map((bytes) => bytes / 1024 ** 2);
+    const before = await cpuSeconds(pids);
+    await sleep(IDLE_MS);
+    const idlePercent = (((await cpuSeconds(pids)) - before) / (IDLE_MS / 1000) / count) * 100;
+    const mean = privateMiB.reduce((a, b) => a + b, 0) / count;
+    const most = Math.max(...privateMiB);
+    worstMiB = Math.max(worstMiB, most);
+    rows.push([count, mean, most, idlePercent, startMs.at(-1)!]);
+    details.push({ count, privateMiB, idlePercent });
+  }
+  // One start says little on a noisy machine: the medians of the first and the last five.
+  const median = (values: number[]) => [...values].sort((a, b) => a - b)[values.length >> 1]!;
+  const ratio = median(startMs.slice(-5)) / median(startMs.slice(0, 5));
+  return {
+    bench: "density",
+    columns: ["sandboxes", "private MiB each", "most", "idle CPU % each", "start of the last, ms"],
+    rows,
+    verdicts: [
+      {
+        promise: "private memory ≤ 48 MiB each",
+        measured: `${worstMiB.toFixed(1)} MiB`,
+        kept: worstMiB <= 48,
+      },
+      { promise: "start of the 50th ≤ 1.5 × the first", measured: ratio.toFixed(2), kept: ratio <= 1.5 },
+    ],
+    details: { counts: details, startMs },
+  };
+}
+
+async function startOne(bench: Workbench): Promise<number> {
+  const start = performance.now();
+  const sandbox = await Sandbox.create({ image: IMAGE, connection: bench.connection });
+  await sandbox.exec("true");
+  return performance.now() - start;
+}
+
+/** QEMU processes of this home: children of the jails that name it. */
+async function vmPids(home: string): Promise<number[]> {
+  const pids: number[] = [];
+  for (const name of (await readdir("/proc")).filter((n) => /^\d+$/.test(n))) {
+    const line = await readFile(`/proc/${name}/cmdline`, "utf8").catch(() => "");
+    if (!line.startsWith("bwrap\0") || !line.includes(home)) continue;
+    const children = await readFile(`/proc/${name}/task/${name}/children`, "latin1");
+    pids.push(...children.trim().split(/\s+/).filter(Boolean).map(Number));
+  }
+  return pids;
+}
+
+async function privateBytes(pid: number): Promise<number> {
+  const rollup = await readFile(`/proc/${pid}/smaps_rollup`, "latin1");
+  const kib = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(rollup)?.[1] ?? 0);
+  return (kib("Private_Clean") + kib("Private_Dirty")) * 1024;
+}
+
+async function cpuSeconds(pids: number[]): Promise<number> {
+  let ns = 0;
+  for (const pid of pids) {
+    for (const task of await readdir(`/proc/${pid}/task`)) {
+      ns += Number((await readFile(`/proc/${pid}/task/${task}/schedstat`, "latin1")).split(" ")[0]);
+    }
+  }
+  return ns / 1e9;
+}

@@ -1,0 +1,64 @@
+import { createReadStream } from "node:fs";
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { cpus, tmpdir, totalmem } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Connection, connect, Daemon, Image, Sandbox, Template } from "../src/sdk/index.ts";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+export const IMAGE = "msb/base";
+export const SHAPE = { cpus: 1, memoryMiB: 256 };
+
+/** A home of its own with the tiny image, a template and a running daemon of the built program. */
+export class Workbench implements AsyncDisposable {
+  readonly home: string;
+  readonly connection: Connection;
+  description = "";
+
+  private constructor(home: string) {
+    this.home = home;
+    this.connection = connect({ home });
+  }
+
+  static async open(): Promise<Workbench> {
+    const home = join(tmpdir(), `msb-bench-${process.pid}`);
+    await rm(home, { recursive: true, force: true });
+    await mkdir(home, { recursive: true, mode: 0o711 });
+    // What users run is the built program, not the sources.
+    process.env.MSB_DAEMON = join(ROOT, "dist/daemon.js");
+    const bench = new Workbench(home);
+    const { connection } = bench;
+    const config = JSON.parse(await readFile(join(ROOT, "build/images/msb-base.config.json"), "utf8"));
+    await Image.import(IMAGE, createReadStream(join(ROOT, "build/images/msb-base.tar")), {
+      connection,
+      config,
+    });
+    const { accelerator, qemuVersion } = await Template.build(SHAPE, { connection });
+    const memory = Math.round(totalmem() / 1024 ** 3);
+    bench.description = `${cpus().length} × ${cpus()[0]?.model.trim()}, ${memory} GiB, QEMU ${qemuVersion}, ${accelerator}, Node ${process.versions.node}`;
+    return bench;
+  }
+
+  get msb(): string {
+    return join(ROOT, "bin/msb");
+  }
+
+  /** Folder of the one template, of the one image's disk, and the file below every overlay. */
+  async files(): Promise<{ template: string; rootDisk: string; blank: string; assets: string }> {
+    const only = async (folder: string) =>
+      join(this.home, folder, (await readdir(join(this.home, folder)))[0]!);
+    const [template, rootDisk, assets] = await Promise.all([
+      only("templates"),
+      only("images/disks"),
+      only("assets"),
+    ]);
+    return { template, rootDisk, assets, blank: join(assets, "blank.ext4") };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const sandbox of await Sandbox.list({ connection: this.connection }))
+      await sandbox.remove({ force: true });
+    await Daemon.stop({ connection: this.connection });
+    await rm(this.home, { recursive: true, force: true });
+  }
+}
