@@ -31,11 +31,11 @@ export async function commandLine(
 }
 
 /**
- * Frequency of the host's TSC, which an emulated CPU passes through: half of `bogomips`. Rounded to 1 MHz, since the kernel
+ * Frequency of the host's TSC, which an emulated CPU passes through: half of `bogomips`. Rounded to 0.1 MHz (20 ppm), since the kernel
  * measures it anew at every start of the host, a little differently, and the command line is part of a template's key.
  */
 async function hostTscKhz(): Promise<number | undefined> {
   const text = await readFile("/proc/cpuinfo", "utf8").catch(() => "");
   const bogomips = /^bogomips\s*:\s*([\d.]+)/m.exec(text)?.[1];
-  return bogomips === undefined ? undefined : Math.round(Number(bogomips) / 2) * 1000;
+  return bogomips === undefined ? undefined : Math.round((Number(bogomips) / 2) * 10) * 100;
 }
