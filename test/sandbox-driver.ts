@@ -3,18 +3,10 @@ import { createReadStream } from "node:fs";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { onTestFailed } from "vitest";
-import {
-  type Connection,
-  type CreateOptions,
-  connect,
-  Daemon,
-  type Event,
-  events,
-  Image,
-  Sandbox,
-} from "../src/sdk/index.ts";
+import { type Connection, type CreateOptions, connect, Daemon, Image, Sandbox } from "../src/sdk/index.ts";
 
 /**
  * The one class through which tests act on real VMs. It has a home and a daemon of its own, knows how to look behind the
@@ -132,18 +124,29 @@ export class SandboxDriver implements AsyncDisposable {
     return pids;
   }
 
+  /** Pids of all daemons that were started for this home, also of those that are about to leave. */
+  async daemonPids(): Promise<number[]> {
+    const pids: number[] = [];
+    for (const name of await readdir("/proc")) {
+      if (!/^\d+$/.test(name)) continue;
+      const line = await readFile(`/proc/${name}/cmdline`, "utf8").catch(() => "");
+      if (!line.includes("server/main")) continue;
+      const env = await readFile(`/proc/${name}/environ`, "utf8").catch(() => "");
+      if (env.split("\0").includes(`MSB_HOME=${this.home}`)) pids.push(Number(name));
+    }
+    return pids;
+  }
+
   /** What lies in a folder of the home; empty if it is not there. */
   async files(folder: string): Promise<string[]> {
     return (await readdir(join(this.home, folder)).catch(() => [])).sort();
   }
 
-  /** The first event of this type that this home has seen, or sees next. */
-  async event(type: string): Promise<Event> {
-    const signal = AbortSignal.timeout(READY_TIMEOUT_MS);
-    for await (const event of events({ connection: this.connection, since: 0, signal })) {
-      if (event.type === type) return event;
-    }
-    throw new Error(`there was no event ${type}`);
+  /** The events of this type that the home has seen, oldest first. */
+  seen(type: string): { message: string; data: Record<string, unknown> }[] {
+    using database = new DatabaseSync(join(this.home, "state.db"), { readOnly: true });
+    const rows = database.prepare("SELECT message, data FROM events WHERE type = ? ORDER BY seq").all(type);
+    return rows.map(({ message, data }) => ({ message: String(message), data: JSON.parse(String(data)) }));
   }
 
   async daemonLog(): Promise<string> {

@@ -47,7 +47,7 @@ export class ProgressLine implements Disposable {
       const seconds = Math.floor((performance.now() - this.#began) / 1000);
       const spinner = FRAMES[this.#frame++ % FRAMES.length];
       const line = `${spinner} ${task}${share} (${seconds} s)`;
-      process.stderr.write(`\r\x1b[K${line.slice(0, Math.max(20, (process.stderr.columns ?? 80) - 1))}`);
+      process.stderr.write(`\r\x1b[K${line.slice(0, Math.max(20, (process.stderr.columns || 80) - 1))}`);
       this.#printed = line;
     } else if (task !== this.#printed) {
       note(`msb: ${task} …`);

@@ -4,13 +4,16 @@
 
 /** What shells report for a program that SIGPIPE ended. */
 const BROKEN_PIPE = 128 + 13;
+/** Our own failure, as `msb run` has it. */
+const CANNOT_WRITE = 125;
 
-/** A reader that went away (`msb … | head -1`) ends us without a word. */
+/** A reader that went away (`msb … | head -1`) ends us without a word; a full disk ends us with one. */
 export function watchOutput(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on("error", (error: NodeJS.ErrnoException) => {
+  for (const name of ["stdout", "stderr"] as const) {
+    process[name].on("error", (error: NodeJS.ErrnoException) => {
       if (error.code === "EPIPE" || error.code === "ERR_STREAM_DESTROYED") process.exit(BROKEN_PIPE);
-      throw error;
+      if (name === "stdout") process.stderr.write(`msb: cannot write to stdout: ${error.message}\n`);
+      process.exit(CANNOT_WRITE);
     });
   }
 }

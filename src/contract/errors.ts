@@ -60,7 +60,8 @@ export class SandboxError extends Error {
   }
 
   static override [Symbol.hasInstance](value: unknown): boolean {
-    // Classes that extend this one are told by their own prototype.
+    // Classes that extend this one inherit this method, and are told by their own prototype.
+    // biome-ignore lint/complexity/noThisInStatic: `this` is the class on the right of instanceof, this one or a derived one.
     if (this !== SandboxError) return Function.prototype[Symbol.hasInstance].call(this, value);
     return typeof value === "object" && value !== null && brand in value;
   }

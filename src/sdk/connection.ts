@@ -106,6 +106,9 @@ export class Connection implements Disposable {
       this.#starting = undefined;
     });
     await this.#starting;
+    // Whatever we have just started is ours. Were its build another all the same (a program that only loads the real one), we would
+    // replace it for ever.
+    this.#build = undefined;
   }
 
   /** Closes idle connections. The object can still be used; it connects again. */
@@ -173,8 +176,13 @@ export class Connection implements Disposable {
     });
     outgoing.once("response", resolve);
     outgoing.on("error", (error) => {
-      // An idle connection that the daemon closed as we used it: nobody has read the request.
-      if (outgoing.reusedSocket && LOST.has((error as NodeJS.ErrnoException).code ?? "")) {
+      // An idle connection that the daemon closed as we used it. It may have read the request before it died, so only what changes
+      // nothing is sent again.
+      if (
+        request.method === "GET" &&
+        outgoing.reusedSocket &&
+        LOST.has((error as NodeJS.ErrnoException).code ?? "")
+      ) {
         (error as StaleConnection).stale = true;
       }
       reject(error);
@@ -234,7 +242,8 @@ type StaleConnection = NodeJS.ErrnoException & { stale?: boolean };
 function whatNext(error: unknown): "start" | "again" | "give up" {
   if (error instanceof SandboxError) return error.details?.reason === LEAVING ? "start" : "give up";
   const { code, stale } = error as StaleConnection;
-  if (code === "ENOENT" || code === "ECONNREFUSED") return "start";
+  // The last two are no daemon's state; but starting one finds out exactly what is wrong with the home, and says so.
+  if (code === "ENOENT" || code === "ECONNREFUSED" || code === "ENOTDIR" || code === "EINVAL") return "start";
   return stale ? "again" : "give up";
 }
 

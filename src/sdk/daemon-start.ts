@@ -1,10 +1,11 @@
-import { spawn } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, openSync, statSync } from "node:fs";
+import type { ChildProcess } from "node:child_process";
+import { closeSync, existsSync, openSync, statSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { buildId } from "../contract/build.ts";
 import { type ErrorBody, SandboxError } from "../contract/errors.ts";
 import { daemonLog } from "../contract/home.ts";
+import { makeHome } from "../contract/make-home.ts";
 
 /**
  * Starts the daemon when none answers. There is no race to win here: every client starts one, one of them takes the lock, the
@@ -16,6 +17,8 @@ export async function startDaemon(
   program = daemonProgram(),
 ): Promise<void> {
   const log = openLog(home);
+  // Loaded here, because most programs find the daemon running.
+  const { spawn } = await import("node:child_process");
   const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", program], {
     cwd: "/",
     env: { ...daemonEnvironment(), MSB_HOME: home, MSB_READY_FD: "3" },
@@ -50,7 +53,7 @@ export function ownBuild(): string | undefined {
 
 function openLog(home: string): number {
   try {
-    mkdirSync(home, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 });
+    makeHome(home);
     return openSync(daemonLog(home), "a", 0o600);
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
@@ -72,12 +75,7 @@ function daemonEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => PASSED_ON.test(name)));
 }
 
-function ready(
-  pipe: Readable,
-  child: ReturnType<typeof spawn>,
-  home: string,
-  deadlineMs: number,
-): Promise<void> {
+function ready(pipe: Readable, child: ChildProcess, home: string, deadlineMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const hint = `read ${daemonLog(home)}`;
     let text = "";

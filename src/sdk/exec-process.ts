@@ -70,8 +70,8 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
     this.started.catch(() => {});
     this.exit.catch(() => {});
     this.#queue = new EventQueue(OUTPUT_LIMIT, (held) => {
-      if (held) this.#open?.webSocket.pause();
-      else this.#open?.webSocket.resume();
+      if (held) this.#open?.pause();
+      else this.#open?.resume();
     });
     this.#signal = signal;
     this.#onAbort = () => this.#fail(cancelled(signal!));
@@ -140,26 +140,24 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
   protected onFailure(_error: unknown): void {}
 
   #listen(socket: ProcessSocket, first: StreamClientMessage): void {
-    const { webSocket } = socket;
     if (this.#over) {
-      webSocket.terminate();
+      socket.terminate();
       return;
     }
     this.#open = socket;
-    webSocket.on("message", (data: Buffer, isBinary: boolean) => {
-      if (isBinary) this.#output(data);
-      else this.#message(JSON.parse(data.toString("utf8")) as StreamServerMessage);
-    });
-    webSocket.once("close", (code) => {
-      const why = code === 1012 ? "the daemon is leaving" : "the connection to the daemon broke";
-      this.#fail(
-        new SandboxError("unavailable", `lost the process: ${why}`, {
-          hint: "the sandbox itself may go on; msb ls shows it",
-        }),
-      );
-    });
     socket.say(first);
-    webSocket.resume();
+    socket.listen({
+      onBytes: (frame) => this.#output(frame),
+      onText: (text) => this.#message(JSON.parse(text) as StreamServerMessage),
+      onClose: (code) => {
+        const why = code === 1012 ? "the daemon is leaving" : "the connection to the daemon broke";
+        this.#fail(
+          new SandboxError("unavailable", `lost the process: ${why}`, {
+            hint: "the sandbox itself may go on; msb ls shows it",
+          }),
+        );
+      },
+    });
   }
 
   #output(frame: Buffer): void {
@@ -192,7 +190,7 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
   #fail(error: unknown): void {
     if (this.#over) return;
     this.#finish();
-    this.#open?.webSocket.terminate();
+    this.#open?.terminate();
     this.onFailure(error);
     this.#started.reject(error);
     this.#exit.reject(error);

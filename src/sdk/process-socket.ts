@@ -1,30 +1,101 @@
 import type { IncomingMessage, OutgoingHttpHeaders } from "node:http";
-import { connect } from "node:net";
-import { WebSocket } from "ws";
+import type { Duplex } from "node:stream";
 import { MAX_STREAM_FRAME, STREAM_STDIN } from "../contract/frames.ts";
 import type { StreamClientMessage } from "../contract/index.ts";
 import { errorOf } from "./error-of.ts";
+import { encodeFrame, FrameDecoder, OPCODE, type Opcode } from "./frames.ts";
 
-/** A WebSocket that carries a process, open. */
+// Not imported for the reason given in connection.ts.
+const { request } = process.getBuiltinModule("node:http");
+
+const STDIN_TAG = Uint8Array.of(STREAM_STDIN);
+/** "The connection ended without a close frame" (RFC 6455, 7.4.1). */
+const ABNORMAL = 1006;
+
+/** Who hears what comes over a process socket. */
+export interface ProcessSocketListener {
+  onText(text: string): void;
+  onBytes(frame: Buffer): void;
+  /** @param code of the close frame; 1006 if there was none */
+  onClose(code: number): void;
+}
+
+/** The WebSocket that carries a process, open. Nothing is read before `listen`. */
 export class ProcessSocket {
-  readonly webSocket: WebSocket;
+  readonly #socket: Duplex;
+  readonly #head: Buffer;
+  #closeCode = ABNORMAL;
 
-  constructor(webSocket: WebSocket) {
-    this.webSocket = webSocket;
+  constructor(socket: Duplex, head: Buffer) {
+    this.#socket = socket;
+    this.#head = head;
+    socket.on("error", () => {}); // `close` follows
+  }
+
+  listen(listener: ProcessSocketListener): void {
+    const decoder = new FrameDecoder(MAX_STREAM_FRAME, (opcode, payload) =>
+      this.#onFrame(listener, opcode, payload),
+    );
+    const push = (chunk: Buffer) => {
+      try {
+        decoder.push(chunk);
+      } catch (error) {
+        this.#socket.destroy(error as Error);
+      }
+    };
+    this.#socket.once("close", () => listener.onClose(this.#closeCode));
+    this.#socket.on("data", push);
+    if (this.#head.length > 0) push(this.#head);
   }
 
   say(message: StreamClientMessage): void {
-    if (this.webSocket.readyState === WebSocket.OPEN) this.webSocket.send(JSON.stringify(message));
+    this.#write(encodeFrame(OPCODE.text, Buffer.from(JSON.stringify(message))));
   }
 
-  /** Sends bytes of stdin; resolves when the socket has taken them. Stays within one frame. */
+  /** Sends bytes of stdin, at most a frame's; resolves when the socket has taken them, or never will. */
   sendStdin(bytes: Uint8Array): Promise<void> {
-    const frame = Buffer.allocUnsafe(bytes.length + 1);
-    frame[0] = STREAM_STDIN;
-    frame.set(bytes, 1);
     return new Promise((resolve) => {
-      this.webSocket.send(frame, { binary: true }, () => resolve()); // a failure shows as `close`
+      this.#write(encodeFrame(OPCODE.binary, STDIN_TAG, bytes), resolve);
     });
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Ends the connection at once. */
+  terminate(): void {
+    this.#socket.destroy();
+  }
+
+  #onFrame(listener: ProcessSocketListener, opcode: Opcode, payload: Buffer): void {
+    switch (opcode) {
+      case OPCODE.text:
+        listener.onText(payload.toString("utf8"));
+        break;
+      case OPCODE.binary:
+        listener.onBytes(payload);
+        break;
+      case OPCODE.ping:
+        this.#write(encodeFrame(OPCODE.pong, payload));
+        break;
+      case OPCODE.close:
+        if (payload.length >= 2) this.#closeCode = payload.readUInt16BE(0);
+        this.#write(encodeFrame(OPCODE.close, payload.subarray(0, 2)));
+        this.#socket.end();
+        break;
+      case OPCODE.pong:
+        break;
+    }
+  }
+
+  #write(frame: Buffer, done: () => void = () => {}): void {
+    if (this.#socket.writable) this.#socket.write(frame, done);
+    else done();
   }
 }
 
@@ -36,22 +107,24 @@ export function openSocket(
   onHeaders: (headers: NodeJS.Dict<string | string[]>) => void,
 ): Promise<ProcessSocket> {
   return new Promise((resolve, reject) => {
-    const webSocket = new WebSocket(`ws://localhost${path}`, {
-      createConnection: () => connect(socketPath),
-      headers: headers as Record<string, string>,
-      perMessageDeflate: false,
-      maxPayload: MAX_STREAM_FRAME,
+    const handshake = request({
+      socketPath,
+      path,
+      agent: false,
+      headers: {
+        ...headers,
+        connection: "Upgrade",
+        upgrade: "websocket",
+        "sec-websocket-version": "13",
+        // The key guards against caches and servers that do not know the protocol; here the peer is known.
+        "sec-websocket-key": "bWljcm9zYW5kYm94LTAwMQ==",
+      },
     });
-    webSocket.once("upgrade", (response: IncomingMessage) => onHeaders(response.headers));
-    webSocket.once("open", () => {
-      webSocket.off("error", reject);
-      webSocket.on("error", () => {}); // `close` follows
-      // Messages may come with the same packet as the upgrade; they wait until somebody listens.
-      webSocket.pause();
-      resolve(new ProcessSocket(webSocket));
+    handshake.once("upgrade", (response: IncomingMessage, socket: Duplex, head: Buffer) => {
+      onHeaders(response.headers);
+      resolve(new ProcessSocket(socket, head));
     });
-    webSocket.on("error", reject);
-    webSocket.once("unexpected-response", (_request, response: IncomingMessage) => {
+    handshake.once("response", (response: IncomingMessage) => {
       let text = "";
       response.setEncoding("utf8");
       response.on("data", (chunk: string) => {
@@ -59,5 +132,7 @@ export function openSocket(
       });
       response.once("close", () => reject(errorOf(text, response.statusCode)));
     });
+    handshake.on("error", reject);
+    handshake.end();
   });
 }

@@ -296,12 +296,12 @@ export class Sandbox implements AsyncDisposable {
     verb: string,
     { signal, deadlineMs, onProgress }: SlowCallOptions,
     defaultDeadlineMs: number,
-    body?: unknown,
+    query?: Record<string, number>,
   ): Promise<SandboxInfo> {
     this.#info = await this.#connection.json<SandboxInfo>({
       method,
       path: this.#path(rest),
-      body,
+      query,
       signal,
       deadlineMs: deadlineMs ?? defaultDeadlineMs,
       onProgress,

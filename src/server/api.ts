@@ -9,7 +9,7 @@ import { addExecRoutes } from "./exec.ts";
 import { addImageRoutes } from "./images.ts";
 import { addLogRoutes } from "./logs.ts";
 import { addSandboxRoutes } from "./sandboxes.ts";
-import { errorResponse } from "./status.ts";
+import { errorResponse, logIfInternal } from "./status.ts";
 import { addSystemRoutes } from "./system.ts";
 import { addTemplateRoutes } from "./templates.ts";
 import { invalidArgument } from "./validation.ts";
@@ -26,7 +26,11 @@ export function createApi(context: ApiContext): OpenAPIHono {
       if (!result.success) throw invalidArgument(PART_NAMES[result.target] ?? result.target, result.error);
     },
   });
-  api.onError((error) => errorResponse(error instanceof HTTPException ? fromHono(error) : error));
+  api.onError((thrown, c) => {
+    const error = thrown instanceof HTTPException ? fromHono(thrown) : thrown;
+    logIfInternal(error, `${c.req.method} ${c.req.path}`, context.log);
+    return errorResponse(error);
+  });
   api.notFound((c) =>
     errorResponse(
       new SandboxError("not_found", `there is no ${c.req.method} ${c.req.path}`, {

@@ -87,10 +87,12 @@ export class ClientMessages {
         this.#first.resolve(message);
         break;
       case "stdin_end":
+        this.#mustHaveBegun(message.type);
         this.#stdinEnded = true;
         void this.#pump();
         break;
       case "signal":
+        this.#mustHaveBegun(message.type);
         if (this.#process) this.#signal(this.#process, message.signal);
         else if (this.#signals.length < 16) this.#signals.push(message.signal);
         break;
@@ -100,7 +102,7 @@ export class ClientMessages {
   }
 
   #receiveStdin(frame: Buffer): void {
-    if (!this.#gotFirst) throw new SandboxError("invalid_argument", "the first message must be text");
+    this.#mustHaveBegun("stdin");
     if (frame[0] !== STREAM_STDIN)
       throw new SandboxError("invalid_argument", `stream ${frame[0]} is not stdin`);
     if (this.#stdinBroken || this.#stdinEnded) return;
@@ -108,6 +110,11 @@ export class ClientMessages {
     this.#queued += frame.length - 1;
     if (this.#queued > STDIN_WINDOW) this.#socket.pause();
     void this.#pump();
+  }
+
+  #mustHaveBegun(what: string): void {
+    if (this.#gotFirst) return;
+    throw new SandboxError("invalid_argument", `the first message must be \`exec\` or \`run\`, not ${what}`);
   }
 
   async #pump(): Promise<void> {

@@ -8,6 +8,8 @@ export interface ApiContext {
   startedAt: Date;
   /** Aborted when the daemon begins to leave: whatever follows something without end stops then. */
   leaving: AbortSignal;
+  /** Writes to the daemon's log. */
+  log(message: string): void;
   /** Begins an orderly exit and returns at once. */
   leave(reason: string): void;
 }

@@ -1,6 +1,7 @@
-import { copyFileSync, mkdirSync, statSync, truncateSync } from "node:fs";
+import { copyFileSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { daemonLog, daemonSocket, SandboxError } from "../contract/index.ts";
+import { makeHome } from "../contract/make-home.ts";
 
 /** The daemon's own files in `$MSB_HOME`. */
 
@@ -18,11 +19,8 @@ export function prepareHome(home: string): void {
       { hint: "set MSB_HOME to a shorter path" },
     );
   }
-  // As root VMs run as another user, who has to walk through; nobody may list.
-  const mode = process.getuid?.() === 0 ? 0o711 : 0o700;
   try {
-    mkdirSync(home, { recursive: true, mode });
-    mkdirSync(join(home, "run"), { recursive: true, mode });
+    makeHome(join(home, "run"));
   } catch (error) {
     throw homeError(home, error);
   }

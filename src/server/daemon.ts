@@ -1,6 +1,8 @@
 import { unlinkSync } from "node:fs";
 import { createServer, type Server } from "node:http";
+import type { Socket } from "node:net";
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { getRequestListener } from "@hono/node-server";
 import { BUILD_HEADER, daemonSocket, SandboxError } from "../contract/index.ts";
 import type { Engine } from "../engine/index.ts";
@@ -32,6 +34,8 @@ export interface Daemon {
 
 /** How long requests that are being served may delay an exit. */
 const DRAIN_MS = 5000;
+/** How long clients may that have connected and said nothing yet. */
+const FRESH_MS = 500;
 
 /** Serves the engine on the home's socket until it is told to leave or has nothing to do. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
@@ -51,13 +55,19 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const isIdle = () => activity.count === 0 && engine.sandboxes.runningCount() === 0;
   const gateContext: GateContext = { build, isLeaving: () => leaving.signal.aborted, isIdle, leave };
 
-  const api = createApi({ engine, build, startedAt: new Date(), leaving: leaving.signal, leave });
+  const api = createApi({ engine, build, startedAt: new Date(), leaving: leaving.signal, log, leave });
   const serve = getRequestListener(api.fetch);
-  const upgrades = new Upgrades({ engine, leaving: leaving.signal });
+  const upgrades = new Upgrades({ engine, leaving: leaving.signal, log });
   // An image's tar may take as long as it takes; headers may not.
   const server = createServer({ requestTimeout: 0, headersTimeout: 30_000, maxHeaderSize: 128 * 1024 });
   server.keepAliveTimeout = 60_000;
+  const fresh = new Set<Socket>();
+  server.on("connection", (socket) => {
+    fresh.add(socket);
+    socket.once("close", () => fresh.delete(socket));
+  });
   server.on("request", (request, response) => {
+    fresh.delete(request.socket);
     response.setHeader(BUILD_HEADER, build);
     try {
       gate(request, gateContext);
@@ -72,6 +82,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     void serve(request, response);
   });
   server.on("upgrade", (request, socket, head) => {
+    fresh.delete(request.socket);
     try {
       gate(request, gateContext);
     } catch (error) {
@@ -82,9 +93,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   });
 
   async function shutDown(): Promise<void> {
-    // First nobody finds it any more, then it answers those who had found it, then it goes. The socket's path is free before the
-    // lock is, so the next daemon never has its own socket removed by this one.
+    // First nobody finds it any more; then it answers those who had found it, also those whom the system has connected and
+    // we have not seen yet; then it goes. The path is free before the lock is, so the next daemon never has its own socket
+    // removed by this one.
     unlinkIfThere(socketPath);
+    await nextTurn();
+    await nextTurn();
+    await waitUntil(() => fresh.size === 0, FRESH_MS);
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     await waitUntil(() => {
       server.closeIdleConnections(); // again and again: each becomes idle when its answer is sent

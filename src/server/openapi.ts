@@ -12,6 +12,7 @@ const api = createApi({
   build: "",
   startedAt: new Date(0),
   leaving: signal,
+  log() {},
   leave() {},
 });
 const target = new URL("../../spec/openapi.json", import.meta.url);

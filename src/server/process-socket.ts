@@ -3,12 +3,14 @@ import { SandboxError, type StreamServerMessage } from "../contract/index.ts";
 import type { Engine, EngineProcess } from "../engine/index.ts";
 import { ClientMessages } from "./client-messages.ts";
 import { sendOutput } from "./process-output.ts";
+import { logIfInternal } from "./status.ts";
 
 /** The two WebSockets that carry a process: `/v1/sandboxes/{ref}/exec` and `/v1/run`. */
 
 export interface SocketContext {
   engine: Engine;
   leaving: AbortSignal;
+  log(message: string): void;
 }
 
 /** Label of sandboxes that must not outlive their client, nor a daemon that crashed under them. */
@@ -17,12 +19,9 @@ export const BOUND_LABEL = "msb.bound";
 /** After its client has gone a process gets HUP, as from a terminal, and KILL this much later. */
 const ABANDONED_GRACE_MS = 2000;
 
-export async function serveExec(
-  socket: WebSocket,
-  { engine, leaving }: SocketContext,
-  ref: string,
-): Promise<void> {
-  await answering(socket, leaving, async (client, signal) => {
+export async function serveExec(socket: WebSocket, context: SocketContext, ref: string): Promise<void> {
+  const { engine, leaving } = context;
+  await answering(socket, context, async (client, signal) => {
     const { exec } = await client.first("exec");
     const process = await engine.sandboxes.exec(ref, exec, { signal });
     if ((await carry(socket, client, process)) === "exited") return;
@@ -31,9 +30,10 @@ export async function serveExec(
   });
 }
 
-export async function serveRun(socket: WebSocket, { engine, leaving }: SocketContext): Promise<void> {
+export async function serveRun(socket: WebSocket, context: SocketContext): Promise<void> {
+  const { engine } = context;
   const { sandboxes } = engine;
-  await answering(socket, leaving, async (client, signal) => {
+  await answering(socket, context, async (client, signal) => {
     const { sandbox: spec, exec, keep } = await client.first("run");
     const bound = { ...spec, autoRemove: true, labels: { ...spec.labels, [BOUND_LABEL]: "true" } };
     const info = await sandboxes.create(keep ? spec : bound, {
@@ -85,7 +85,7 @@ async function carry(
 /** Runs a handler, aborts it when the client goes, and turns what it throws into the last message. */
 async function answering(
   socket: WebSocket,
-  leaving: AbortSignal,
+  { leaving, log }: SocketContext,
   handler: (client: ClientMessages, signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
   const gone = new AbortController();
@@ -100,6 +100,7 @@ async function answering(
   try {
     await handler(new ClientMessages(socket), gone.signal);
   } catch (error) {
+    logIfInternal(error, "a process socket", log);
     say(socket, { type: "error", error: SandboxError.from(error).toBody() });
     socket.close(1011);
   }

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { SANDBOX_STATES, SandboxError, sandboxInfo, sandboxSpec } from "../contract/index.ts";
 import type { ApiContext } from "./context.ts";
 import { longOperation } from "./long-operation.ts";
-import { failure, json, queryFlag, refParam } from "./schemas.ts";
+import { failure, json, queryFlag, queryInt, refParam } from "./schemas.ts";
 
 /** Life of sandboxes: create, list, inspect, start, stop, kill, remove. */
 
@@ -70,21 +70,11 @@ const stop = createRoute({
   tags,
   request: {
     params: refParam,
-    body: {
-      required: false,
-      content: {
-        "application/json": {
-          schema: z.strictObject({
-            graceMs: z
-              .int()
-              .min(0)
-              .max(600_000)
-              .optional()
-              .meta({ description: "Between TERM and KILL, in milliseconds. Default: 5000." }),
-          }),
-        },
-      },
-    },
+    query: z.object({
+      graceMs: queryInt(0, 600_000)
+        .optional()
+        .meta({ description: "Between TERM and KILL, in milliseconds. Default: 5000." }),
+    }),
   },
   responses: { 200: json(sandboxInfo, "The stopped sandbox."), ...failure },
 });
@@ -135,7 +125,7 @@ export function addSandboxRoutes(api: OpenAPIHono, { engine }: ApiContext): void
     return longOperation(c, 200, (context) => sandboxes.start(ref, context)) as never;
   });
   api.openapi(stop, async (c) => {
-    const { graceMs } = c.req.valid("json") ?? {};
+    const { graceMs } = c.req.valid("query");
     const options = graceMs === undefined ? {} : { graceMs };
     return c.json(await sandboxes.stop(c.req.valid("param").ref, options), 200);
   });

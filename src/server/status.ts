@@ -27,6 +27,14 @@ export function errorAnswer(thrown: unknown): ErrorAnswer {
   return { status: STATUS_OF_CODE[error.code], body: { error: error.toBody() } };
 }
 
+/** What only the log is told: a failure that no user can act on, with the place it came from. */
+export function logIfInternal(thrown: unknown, doing: string, log: (message: string) => void): void {
+  const error = SandboxError.from(thrown);
+  if (error.code !== "internal") return;
+  const origin = error.cause instanceof Error ? error.cause : error;
+  log(`internal error: ${doing}: ${origin.stack ?? origin.message}`);
+}
+
 export function errorResponse(thrown: unknown): Response {
   const { status, body } = errorAnswer(thrown);
   return Response.json(body, { status });

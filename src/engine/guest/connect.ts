@@ -1,6 +1,7 @@
 import { connect as connectSocket, type Socket } from "node:net";
 import { SandboxError } from "../../contract/errors.ts";
-import { AgentConnection, type OpenOptions } from "./connection.ts";
+import { AgentConnection } from "./connection.ts";
+import type { OpenOptions } from "./options.ts";
 
 /**
  * Connects to the agent behind a VMM's socket and says hello; with `setup`, hands that over too.

@@ -7,13 +7,7 @@
 
 export { type ProcessSpec, RLIMIT_INFINITY, type Rlimit, type Setup } from "./commands.ts";
 export { connectAgent } from "./connect.ts";
-export {
-  type AdoptOptions,
-  AgentConnection,
-  type CloseReason,
-  type OpenOptions,
-  type StartOptions,
-} from "./connection.ts";
+export { AgentConnection } from "./connection.ts";
 export type {
   AgentInfo,
   HeldOutput,
@@ -26,6 +20,7 @@ export type {
 } from "./control.ts";
 export type { Wait } from "./deadline.ts";
 export type { AgentLog } from "./guest-log.ts";
+export type { AdoptOptions, CloseReason, OpenOptions, StartOptions } from "./options.ts";
 export { DEFAULT_WINDOW_BYTES } from "./output.ts";
 export type { OutputName } from "./pending-output.ts";
 export type { GuestProcess, LostOutput, OutputHandler } from "./process.ts";

@@ -99,7 +99,10 @@ export class Sandbox {
         main.detach();
       }
     } catch (error) {
-      await this.machine?.kill();
+      // Let go of first: that it ends now is our doing, and no failure to be told a second time.
+      const { machine } = this;
+      this.machine = undefined;
+      await machine?.kill();
       await this.letGo();
       const known = cancelled(error, operation.signal) ?? SandboxError.from(error);
       if (this.record.state !== "removed")

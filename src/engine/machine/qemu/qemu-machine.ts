@@ -226,6 +226,8 @@ export class QemuMachine implements Machine {
   }
 
   private async onChildExit(code: number | null, signal: NodeJS.Signals | null): Promise<void> {
+    // Our child is the keeper of the jail; should it be killed alone, QEMU would run on with nobody to control it.
+    await killExactly(this.record.pid, this.record.pidStartTime);
     if (this.shutdown !== undefined) return this.settle(this.shutdown);
     if (this.killing) return this.settle({ cause: "killed", message: "the VM was killed" });
     const log = await readLog(this.record.runDirectory);
