@@ -1,3 +1,4 @@
+import type { AgentConnection } from "../src/engine/guest/index.ts";
 import { Sandbox } from "../src/sdk/index.ts";
 import { runRaw, startFloor } from "./floor.ts";
 import type { Report } from "./report.ts";
@@ -5,8 +6,13 @@ import { summarize } from "./statistics.ts";
 import { IMAGE, type Workbench } from "./workbench.ts";
 
 /** What does a process in a running sandbox cost? Round trip of a warm `true`, and bytes a second through stdout and stdin. */
-const BYTES = 64 * 1024 * 1024;
+const BYTES = 32 * 1024 * 1024;
 const WARM_UP = 5;
+const CHUNK = Buffer.alloc(256 * 1024);
+const PATH = { PATH: "/bin:/usr/bin" };
+/** Writes `BYTES` to stdout; counts what comes from stdin. */
+const READ = ["dd", "if=/dev/zero", "bs=65536", `count=${BYTES / 65_536}`];
+const WRITE = ["sh", "-c", "cat >/dev/null && echo read"];
 
 export async function run(bench: Workbench, n = 50): Promise<Report> {
   const floor = await startFloor(bench);
@@ -21,20 +27,32 @@ export async function run(bench: Workbench, n = 50): Promise<Report> {
       raw.push(a);
       sdk.push(b);
     }
-    const stdout = await throughput(3, () => readMuch(sandbox));
-    const stdin = await throughput(3, () => writeMuch(sandbox));
+    const rates = { rawOut: [] as number[], out: [] as number[], rawIn: [] as number[], in: [] as number[] };
+    for (let i = 0; i < 3; i++) {
+      const channel = 1_000 + 2 * i;
+      rates.rawOut.push(await megabytesPerSecond(() => readMuchRaw(floor.agent, channel)));
+      rates.out.push(await megabytesPerSecond(() => readMuch(sandbox)));
+      rates.rawIn.push(await megabytesPerSecond(() => writeMuchRaw(floor.agent, channel + 1)));
+      rates.in.push(await megabytesPerSecond(() => writeMuch(sandbox)));
+    }
     const [a, b] = [summarize(raw), summarize(sdk)];
+    const rate = (name: string, values: number[]) => {
+      const { n, min, p50, p95 } = summarize(values);
+      return [name, n, min, p50, p95, "MB/s"];
+    };
     return {
       bench: "exec",
       columns: ["", "n", "min", "p50", "p95", "unit"],
       rows: [
         ["raw protocol: warm `true`", a.n, a.min, a.p50, a.p95, "ms"],
         ["SDK: warm `true`", b.n, b.min, b.p50, b.p95, "ms"],
-        ["stdout through the SDK", 3, stdout.min, stdout.p50, stdout.p95, "MB/s"],
-        ["stdin through the SDK", 3, stdin.min, stdin.p50, stdin.p95, "MB/s"],
+        rate("raw protocol: stdout", rates.rawOut),
+        rate("SDK: stdout", rates.out),
+        rate("raw protocol: stdin", rates.rawIn),
+        rate("SDK: stdin", rates.in),
       ],
       verdicts: [],
-      details: { raw, sdk, stdout, stdin },
+      details: { raw, sdk, rates },
     };
   } finally {
     await floor.end();
@@ -48,14 +66,38 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - start;
 }
 
-async function throughput(times: number, work: () => Promise<unknown>) {
-  const rates: number[] = [];
-  for (let i = 0; i < times; i++) rates.push(BYTES / 1e6 / ((await timed(work)) / 1000));
-  return summarize(rates);
+async function megabytesPerSecond(work: () => Promise<unknown>): Promise<number> {
+  return BYTES / 1e6 / ((await timed(work)) / 1000);
+}
+
+/** Through the agent's protocol alone: acknowledged as soon as it comes. */
+async function readMuchRaw(agent: AgentConnection, channel: number): Promise<void> {
+  const process = await agent.start(channel, { argv: READ, env: PATH });
+  let bytes = 0;
+  process.onOutput((stream, offset, chunk) => {
+    if (stream === "stdout") bytes += chunk.length;
+    process.ack(stream, offset + chunk.length);
+  });
+  await process.exited;
+  process.release();
+  if (bytes !== BYTES) throw new Error(`${bytes} bytes came, ${BYTES} were sent`);
+}
+
+async function writeMuchRaw(agent: AgentConnection, channel: number): Promise<void> {
+  const process = await agent.start(channel, { argv: WRITE, env: PATH, stdin: true });
+  let seen = "";
+  process.onOutput((_, __, chunk) => {
+    seen += chunk.toString();
+  });
+  for (let sent = 0; sent < BYTES; sent += CHUNK.length) await process.write(CHUNK);
+  process.endStdin();
+  await process.exited;
+  process.release();
+  if (seen !== "read\n") throw new Error(`the guest did not read to the end: ${seen}`);
 }
 
 async function readMuch(sandbox: Sandbox): Promise<void> {
-  const process = sandbox.execStream("dd", ["if=/dev/zero", "bs=65536", `count=${BYTES / 65_536}`]);
+  const process = sandbox.execStream(READ[0]!, READ.slice(1));
   let bytes = 0;
   for await (const event of process)
     if ("data" in event && event.stream === "stdout") bytes += event.data.length;
@@ -63,11 +105,10 @@ async function readMuch(sandbox: Sandbox): Promise<void> {
 }
 
 async function writeMuch(sandbox: Sandbox): Promise<void> {
-  const process = sandbox.execStream("wc", ["-c"]);
-  const chunk = Buffer.alloc(256 * 1024);
-  for (let sent = 0; sent < BYTES; sent += chunk.length) await process.stdin.write(chunk);
+  const process = sandbox.execStream(WRITE[0]!, WRITE.slice(1));
+  for (let sent = 0; sent < BYTES; sent += CHUNK.length) await process.stdin.write(CHUNK);
   await process.stdin.end();
   let seen = "";
   for await (const event of process) if ("data" in event) seen += event.data.toString();
-  if (Number(seen) !== BYTES) throw new Error(`the guest counted ${seen.trim()} bytes, ${BYTES} were sent`);
+  if (seen !== "read\n") throw new Error(`the guest did not read to the end: ${seen}`);
 }

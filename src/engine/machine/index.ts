@@ -6,3 +6,4 @@ export type * from "./machine.ts";
 export { checkVersion, findQemu, type QemuBinary } from "./qemu/binary.ts";
 export { JAIL_PARTS, type JailPart } from "./qemu/jail.ts";
 export { type QemuOptions, QemuVmm, renouncedParts } from "./qemu/vmm.ts";
+export { endStrays } from "./strays.ts";

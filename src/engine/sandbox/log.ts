@@ -172,7 +172,7 @@ function missedRecord(follower: Follower): LogRecord {
   return { time: new Date().toISOString(), process: 0, stream: "system", text };
 }
 
-/** A chunk of output as a record: text where it is UTF-8, else base64. */
+/** A chunk of output as a record: text where it is UTF-8 without NULs (each would take six bytes in JSON), else base64. */
 export function outputRecord(
   process: number,
   stream: "stdout" | "stderr",
@@ -180,7 +180,7 @@ export function outputRecord(
   chunk: Buffer,
 ): LogRecord {
   const time = new Date().toISOString();
-  return isUtf8(chunk)
+  return isUtf8(chunk) && !chunk.includes(0)
     ? { time, process, stream, offset, text: chunk.toString("utf8") }
     : { time, process, stream, offset, base64: chunk.toString("base64") };
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { type ExecSpec, SandboxError, type SandboxInfo, type SandboxSpec } from "../../contract/index.ts";
 import type { EngineProcess, ExecContext, LogOptions, OperationContext, Sandboxes } from "../engine.ts";
 import { type Digest, EMPTY_CONFIG, type ImageConfig, isDigest } from "../image/index.ts";
+import { endStrays } from "../machine/index.ts";
 import type { SandboxContext } from "./context.ts";
 import { newId, newName } from "./identity.ts";
 import { assertLegal } from "./lifecycle.ts";
@@ -128,10 +129,12 @@ export class SandboxManager implements Sandboxes {
    */
   async adopt(): Promise<void> {
     const rows = this.context.table.list();
+    const unreadable: string[] = [];
     await Promise.all(
       rows.map(async (row) => {
         const parsed = sandboxRecord.safeParse(row.record);
         if (!parsed.success) {
+          unreadable.push(row.id);
           this.context.events.add({
             type: "sandbox.unreadable",
             sandbox: row.id,
@@ -148,7 +151,7 @@ export class SandboxManager implements Sandboxes {
         });
       }),
     );
-    await this.sweep(new Set(rows.map((row) => row.id)));
+    await this.sweep(new Set(rows.map((row) => row.id)), unreadable);
   }
 
   async detach(): Promise<void> {
@@ -179,15 +182,18 @@ export class SandboxManager implements Sandboxes {
     await sandbox.lost("its VM ended while no daemon ran");
   }
 
-  private async sweep(known: Set<string>): Promise<void> {
+  /** @param unreadable ids of sandboxes that a later version may be able to read: their VMs are left alone */
+  private async sweep(known: Set<string>, unreadable: string[]): Promise<void> {
     const { paths } = this.context;
     for (const id of await readdir(paths.sandboxes)) {
       if (!known.has(id)) await rm(join(paths.sandboxes, id), { recursive: true, force: true });
     }
-    const runs = new Set([...known].map((id) => id.slice(0, 8)));
+    const live = [...this.byId.values()].filter(({ state }) => state !== "stopped" && state !== "failed");
+    const runs = new Set([...live.map(({ id }) => id), ...unreadable].map((id) => id.slice(0, 8)));
+    await endStrays(paths.run, runs);
     for (const name of await readdir(paths.run)) {
       // Sandboxes have 8 hex digits; templates being built have a `t` in front. Other files are the daemon's.
-      if (/^[0-9a-f]{8}$|^t[0-9a-f]{7}$/.test(name) && !runs.has(name)) {
+      if (/^[0-9a-f]{8}$|^t[0-9a-f]{7}$|^probe-\d+$/.test(name) && !runs.has(name)) {
         await rm(join(paths.run, name), { recursive: true, force: true });
       }
     }

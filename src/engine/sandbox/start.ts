@@ -69,7 +69,7 @@ export async function startMachine(
   } catch (error) {
     const reason = templateAtFault(error);
     if (reason === undefined) throw error;
-    await machines.templates.quarantine(template.key, reason);
+    await machines.templates.quarantine(template, reason);
     return await load(await spans.time("template again", takeTemplate));
   }
 }

@@ -77,8 +77,15 @@ export class TemplateStore {
     return withSignal(running, options.signal);
   }
 
-  /** Puts a template that failed to load aside, so that the next `ensure` builds it again. */
-  async quarantine(key: string, reason: string): Promise<void> {
+  /**
+   * Puts a template that failed to load aside, so that the next `ensure` builds it again. Several may have failed to load it:
+   * the first puts it aside, and the others find it gone or, under its key, the new one, which is not at fault.
+   */
+  async quarantine(template: Template, reason: string): Promise<void> {
+    if (this.verified.get(template.key) === template) await this.putAside(template.key, reason);
+  }
+
+  private async putAside(key: string, reason: string): Promise<void> {
     this.verified.delete(key);
     await rm(this.path(`${key}.bad`), { recursive: true, force: true });
     await rename(this.path(key), this.path(`${key}.bad`)).catch(() => {});
@@ -160,7 +167,7 @@ export class TemplateStore {
       return template;
     } catch (error) {
       if (!(error instanceof SandboxError)) throw error;
-      await this.quarantine(key, error.message);
+      await this.putAside(key, error.message);
       return undefined;
     }
   }

@@ -1,0 +1,122 @@
+import { describe, expect, test } from "vitest";
+import { type Accelerator, bootArguments, cpuModel, loadArguments, machineFingerprint } from "./arguments.ts";
+
+const paths = { qmpSocket: "/run/qmp", agentSocket: "/run/agent", firmware: "/firmware" };
+const common = { shape: { cpus: 2, memoryMiB: 512 }, paths, seccomp: true };
+const load = (accelerator: Accelerator, more: object = {}) =>
+  loadArguments({
+    ...common,
+    accelerator,
+    memoryFile: "/state/memory",
+    rootDescriptor: "/disk/root/root.vmdk",
+    upper: { overlay: "/disk/writable/upper.qcow2", backing: ["/state/upper.qcow2", "/disk/blank.ext4"] },
+    ...more,
+  });
+const boot = (accelerator: Accelerator) =>
+  bootArguments({
+    ...common,
+    accelerator,
+    kernel: "/boot/vmlinux",
+    initramfs: "/boot/initramfs.cpio",
+    commandLine: "console=ttyS0",
+    memoryFile: "/state/memory",
+    upper: { overlay: "/state/upper.qcow2", backing: ["/boot/blank.ext4"] },
+  });
+const valuesOf = (args: string[], flag: string) =>
+  args.flatMap((arg, i) => (arg === flag ? [args[i + 1]!] : []));
+
+describe("what a loading machine is given", () => {
+  test("maps the template's memory privately, from a file that it opens read-only", () => {
+    expect(valuesOf(load("tcg"), "-object")).toEqual([
+      "memory-backend-file,id=mem,size=512M,mem-path=/state/memory,share=off,readonly=on,rom=off",
+    ]);
+  });
+
+  test("opens what sandboxes share read-only, and names every backing file itself", () => {
+    const nodes = valuesOf(load("tcg"), "-blockdev");
+    for (const node of nodes.filter(
+      (n) => !/node-name=upper(-file)?,/.test(`${n},`) && !n.includes("node-name=kept"),
+    )) {
+      expect(node).toContain("read-only=on");
+    }
+    expect(nodes).toContain("driver=qcow2,node-name=upper,file=upper-file,backing=upper-0,discard=unmap");
+    expect(nodes).toContain("driver=qcow2,node-name=upper-0,file=upper-0-file,backing=upper-1,read-only=on");
+    expect(nodes).toContain("driver=raw,node-name=upper-1,file=upper-1-file,read-only=on");
+  });
+
+  test("has a placeholder for the kept disk unless there is one", () => {
+    expect(load("tcg").join(" ")).toContain("driver=null-co,node-name=kept");
+    const kept = {
+      overlay: "/disk/writable/kept.qcow2",
+      backing: ["/disk/kept/upper.qcow2", "/disk/kept/blank.ext4"],
+    };
+    const nodes = valuesOf(load("tcg", { kept }), "-blockdev").join(" ");
+    expect(nodes).toContain("node-name=kept,file=kept-file,backing=kept-0");
+    expect(nodes).not.toContain("null-co");
+  });
+
+  test("does not load a kernel, and waits to be told what to load", () => {
+    expect(load("tcg")).not.toContain("-kernel");
+    expect(valuesOf(load("tcg"), "-incoming")).toEqual(["defer"]);
+  });
+
+  test("keeps a comma in a path", () => {
+    expect(load("tcg", { rootDescriptor: "/a,b/root.vmdk" }).join(" ")).toContain("filename=/a,,b/root.vmdk");
+  });
+});
+
+test("the machine that stores and the one that loads have the same devices in the same order", () => {
+  for (const flag of [
+    "-M",
+    "-accel",
+    "-cpu",
+    "-smp",
+    "-m",
+    "-device",
+    "-chardev",
+    "-serial",
+    "-mon",
+    "-bios",
+    "-action",
+  ]) {
+    expect(valuesOf(load("tcg"), flag), flag).toEqual(valuesOf(boot("tcg"), flag));
+  }
+});
+
+test("nothing that nobody asked for is plugged in", () => {
+  for (const args of [load("tcg"), boot("tcg")]) {
+    expect(args).toContain("-nodefaults");
+    expect(args).toContain("-no-user-config");
+    const devices = valuesOf(args, "-device").map((device) => device.split(",")[0]);
+    expect(devices).toEqual([
+      "virtio-serial-device",
+      "virtserialport",
+      "virtio-blk-device",
+      "virtio-blk-device",
+      "virtio-blk-device",
+    ]);
+  }
+});
+
+test("seccomp allows neither new privileges nor new programs, and can be left out", () => {
+  expect(valuesOf(load("tcg"), "-sandbox")).toEqual([
+    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+  ]);
+  expect(load("tcg", { seccomp: false })).not.toContain("-sandbox");
+});
+
+test.each<[Accelerator, string]>([
+  ["kvm", "host,-invtsc"],
+  ["hvf", "host"],
+  ["whpx", "host"],
+  ["tcg", "max"],
+])("%s runs with CPU model %s", (accelerator, model) => {
+  expect(cpuModel(accelerator)).toBe(model);
+  expect(valuesOf(load(accelerator), "-accel")).toEqual([accelerator]);
+  expect(valuesOf(load(accelerator), "-cpu")).toEqual([model]);
+});
+
+test("the fingerprint tells accelerators apart and does not depend on the shape", () => {
+  expect(machineFingerprint("kvm")).not.toBe(machineFingerprint("tcg"));
+  expect(machineFingerprint("tcg")).toBe(machineFingerprint("tcg"));
+});
