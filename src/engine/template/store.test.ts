@@ -94,8 +94,7 @@ describe("the store", () => {
   });
 
   test("one that failed to load is built again at the next need", async () => {
-    const { key } = await store.ensure(inputs);
-    await store.quarantine(key, "it did not load");
+    await store.quarantine(await store.ensure(inputs), "it did not load");
     await store.ensure(inputs);
     expect(builds).toBe(2);
     expect(events).toContain("quarantined: it did not load");
