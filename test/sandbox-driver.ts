@@ -121,7 +121,8 @@ export class SandboxDriver implements AsyncDisposable {
       // Without a jail (MSB_JAIL_WITHOUT) QEMU names the home itself.
       if (/^[^\0]*qemu-system/.test(line) && line.includes(this.home)) pids.push(Number(name));
     }
-    return pids;
+    const alive = await Promise.all(pids.map(isAlive));
+    return pids.filter((_, i) => alive[i]);
   }
 
   /** Pids of all daemons that were started for this home, also of those that are about to leave. */
@@ -209,9 +210,13 @@ async function text(stream: NodeJS.ReadableStream): Promise<string> {
   return Buffer.concat(chunks).toString("utf8");
 }
 
+/** A process of several threads that is a zombie lives as long as another thread: its files and sockets are still open. */
 export async function isAlive(pid: number): Promise<boolean> {
   const stat = await readFile(`/proc/${pid}/stat`, "latin1").catch(() => "");
-  return stat !== "" && !/\) [ZX] /.test(stat);
+  if (stat === "" || /\) X /.test(stat)) return false;
+  if (!/\) Z /.test(stat)) return true;
+  const threads = await readdir(`/proc/${pid}/task`).catch(() => []);
+  return threads.length > 1;
 }
 
 async function childrenOf(pid: number): Promise<number[]> {

@@ -20,6 +20,7 @@ golang-go        go                compiles the guest agent
 NEEDED_TO_TEST='
 erofs-utils      fsck.erofs        checks the file systems that we write
 qemu-utils       qemu-img          checks the disks that we write
+cpio             cpio              checks the archives that we write
 shellcheck       shellcheck        checks the shell scripts
 '
 
@@ -118,6 +119,7 @@ enable_backports() {
 }
 
 update_package_lists() {
+  require_root
   logged apt-update as_root apt-get update -q -o DPkg::Lock::Timeout=120 ||
     fail 'apt-get update failed (the end of what it said is above)'
 }
@@ -128,12 +130,17 @@ refresh_package_lists() {
   update_package_lists
 }
 
+require_root() {
+  ((EUID == 0)) || command -v sudo >/dev/null ||
+    fail 'installing packages needs root: run this as root, or have sudo installed'
+  # Asks for the password now, while it can be seen that it does.
+  ((EUID == 0)) || sudo true || fail 'installing packages needs root, and sudo does not grant it'
+}
+
 as_root() {
   if ((EUID == 0)); then
     DEBIAN_FRONTEND=noninteractive "$@"
-  elif command -v sudo >/dev/null; then
-    sudo DEBIAN_FRONTEND=noninteractive "$@"
   else
-    fail 'installing packages needs root: run this as root, or install sudo'
+    sudo DEBIAN_FRONTEND=noninteractive "$@"
   fi
 }

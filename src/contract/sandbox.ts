@@ -13,7 +13,8 @@ export const DEFAULT_CPUS = 1;
 export const MAX_CPUS = 64;
 /** Size of the writable layer, MiB; it is sparse, so the default costs nothing until written. */
 export const DEFAULT_DISK_MIB = 4096;
-export const MIN_DISK_MIB = 64;
+/** The blank file system below it has this size. */
+export const MIN_DISK_MIB = 4096;
 export const MAX_DISK_MIB = 1024 * 1024;
 
 const noNul = (what: string) => (text: string, ctx: z.RefinementCtx) => {

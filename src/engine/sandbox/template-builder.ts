@@ -1,6 +1,6 @@
 import { mkdir, rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
-import { SandboxError } from "../../contract/index.ts";
+import { MAX_DISK_MIB, SandboxError } from "../../contract/index.ts";
 import { createQcow2 } from "../disk/index.ts";
 import type { Vmm } from "../machine/index.ts";
 import { type BootAssets, verifyBootAssets } from "../store/index.ts";
@@ -11,6 +11,8 @@ import type { UidPool } from "./uid-pool.ts";
 
 /** A cold boot takes 2 to 3 seconds under emulation, more on a busy machine. */
 const BOOT_TIMEOUT_MS = 60_000;
+/** What the guest takes for the size of its disk: the largest that a sandbox can have, since it is told once and for all. */
+const SEEN_DISK_BYTES = MAX_DISK_MIB * 1024 ** 2;
 /** What a template needs beside the guest's memory: device state and manifest, amply. */
 const SLACK_BYTES = 16 * 1024 * 1024;
 
@@ -36,7 +38,7 @@ export function templateBuilder(context: BuilderContext): TemplateBuilder {
     const runDirectory = join(context.runDirectory, `t${newId().slice(0, 7)}`);
     await mkdir(runDirectory, { mode: 0o700 });
     try {
-      await createQcow2(join(directory, UPPER_FILE), { virtualSizeBytes: assets.blankBytes });
+      await createQcow2(join(directory, UPPER_FILE), { virtualSizeBytes: SEEN_DISK_BYTES });
       const machine = await vmm.boot({
         shape: { cpus: inputs.cpus, memoryMiB: inputs.memoryMiB },
         boot: assets,

@@ -50,6 +50,8 @@ export class TemplateStore {
   private readonly build: TemplateBuilder;
   private readonly listener: TemplateListener;
   private readonly building = new Map<string, Promise<Template>>();
+  /** Templates that are just being put aside: until then their folder looks as good as it did before. */
+  private readonly leaving = new Map<string, Promise<void>>();
   /** Templates verified by this process: their files are read-only for everybody else. */
   private readonly verified = new Map<string, Template>();
 
@@ -82,7 +84,11 @@ export class TemplateStore {
    * the first puts it aside, and the others find it gone or, under its key, the new one, which is not at fault.
    */
   async quarantine(template: Template, reason: string): Promise<void> {
-    if (this.verified.get(template.key) === template) await this.putAside(template.key, reason);
+    const { key } = template;
+    if (this.verified.get(key) !== template) return;
+    const leaving = this.putAside(key, reason).finally(() => this.leaving.delete(key));
+    this.leaving.set(key, leaving);
+    await leaving;
   }
 
   private async putAside(key: string, reason: string): Promise<void> {
@@ -134,6 +140,7 @@ export class TemplateStore {
   }
 
   private async findOrBuild(key: string, inputs: TemplateInputs, options: EnsureOptions): Promise<Template> {
+    await this.leaving.get(key);
     const found = await this.find(key);
     if (found !== undefined) return found;
     options.onBuild?.();
