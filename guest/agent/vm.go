@@ -27,6 +27,7 @@ func newVM(m *boot.Machine) (*vm, error) {
 func (v *vm) Prepare() (fail *failure.Failure) {
 	v.fresh, fail = root.MountFresh(v.disks)
 	syscall.Sync()
+	boot.Settle()
 	return fail
 }
 

@@ -96,7 +96,19 @@ func New(s Settings) (*Agent, error) {
 // thread that forked the process.
 func (a *Agent) Run() error {
 	runtime.LockOSThread()
+	deepen()
 	return a.loop.Run()
+}
+
+// deepen lets the stack grow now, as deep as it will ever be, and not step by step on the way to the first answer.
+//
+//go:noinline
+func deepen() byte {
+	var room [64 << 10]byte
+	for i := range room {
+		room[i] = byte(i)
+	}
+	return room[len(room)/2]
 }
 
 // isHello settles whether a frame may open a connection.

@@ -42,11 +42,11 @@ func (r Random) Reseed(entropy []byte) *failure.Failure {
 	}
 	info := poolInfo{bits: int32(8 * len(entropy)), size: int32(len(entropy))}
 	copy(info.entropy[:], entropy)
-	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(r), rndAddEntropy, uintptr(unsafe.Pointer(&info)))
+	_, _, errno := syscall.RawSyscall(syscall.SYS_IOCTL, uintptr(r), rndAddEntropy, uintptr(unsafe.Pointer(&info)))
 	if errno != 0 {
 		return failure.New(failure.Internal, failure.Describe("credit entropy (RNDADDENTROPY)", errno))
 	}
-	if _, _, errno = syscall.Syscall(syscall.SYS_IOCTL, uintptr(r), rndReseedCRNG, 0); errno != 0 {
+	if _, _, errno = syscall.RawSyscall(syscall.SYS_IOCTL, uintptr(r), rndReseedCRNG, 0); errno != 0 {
 		return failure.New(failure.Internal, failure.Describe("reseed the random generator (RNDRESEEDCRNG)", errno))
 	}
 	return nil
@@ -55,7 +55,7 @@ func (r Random) Reseed(entropy []byte) *failure.Failure {
 // SetClock sets the wall clock, in nanoseconds of Unix time.
 func SetClock(ns uint64) *failure.Failure {
 	t := syscall.NsecToTimespec(int64(ns))
-	_, _, errno := syscall.Syscall(syscall.SYS_CLOCK_SETTIME, 0, uintptr(unsafe.Pointer(&t)), 0)
+	_, _, errno := syscall.RawSyscall(syscall.SYS_CLOCK_SETTIME, 0, uintptr(unsafe.Pointer(&t)), 0)
 	if errno != 0 {
 		return failure.New(failure.Internal, failure.Describe("set the clock", errno))
 	}

@@ -16,14 +16,14 @@ func moveIn() *failure.Failure {
 		if err := directory(newer + dir); err != nil {
 			return failed("make the mount point "+dir, err)
 		}
-		if err := syscall.Mount(dir, newer+dir, "", syscall.MS_MOVE, ""); err != nil {
+		if err := mount(dir, newer+dir, "", syscall.MS_MOVE, ""); err != nil {
 			return failed("move "+dir+" into the root", err)
 		}
 	}
 	if err := syscall.Chdir(newer); err != nil {
 		return failed("enter the root", err)
 	}
-	if err := syscall.Mount(".", "/", "", syscall.MS_MOVE, ""); err != nil {
+	if err := mount(".", "/", "", syscall.MS_MOVE, ""); err != nil {
 		return failed("make the overlay the root", err)
 	}
 	if err := syscall.Chroot("."); err != nil {
@@ -57,8 +57,8 @@ func (r *Root) Leave() {
 		return
 	}
 	const readOnly = syscall.MS_REMOUNT | syscall.MS_RDONLY
-	_ = syscall.Mount("", "/", "", readOnly, "")
+	_ = mount("", "/", "", readOnly, "")
 	// The ext4 has no path below the new root; its descriptor still leads there.
-	_ = syscall.Mount("", "/proc/self/fd/"+strconv.Itoa(r.upper.dir), "", readOnly|upperFlags, "")
+	_ = mount("", "/proc/self/fd/"+strconv.Itoa(r.upper.dir), "", readOnly|upperFlags, "")
 	syscall.Sync()
 }

@@ -59,7 +59,7 @@ func Enter(disks map[string]string, fresh *Upper, o Options, mark Mark) (*Root, 
 	if rootDisk == "" {
 		return nil, failure.New(failure.NotFound, `the VM has no disk with the serial "root"`)
 	}
-	if err := syscall.Mount(rootDisk, lower, "erofs", lowerFlags, ""); err != nil {
+	if err := mount(rootDisk, lower, "erofs", lowerFlags, ""); err != nil {
 		return nil, failed("mount disk \"root\" ("+rootDisk+") as erofs", err)
 	}
 	mark("mount_root")
@@ -88,7 +88,7 @@ func Enter(disks map[string]string, fresh *Upper, o Options, mark Mark) (*Root, 
 		data = withNames
 	}
 	mark("names")
-	if err := syscall.Mount("overlay", newer, "overlay", syscall.MS_NOATIME, data+upper.overlayOptions()); err != nil {
+	if err := mount("overlay", newer, "overlay", syscall.MS_NOATIME, data+upper.overlayOptions()); err != nil {
 		return nil, failed("mount disks \"root\" and \""+upper.role+"\" as overlay", err)
 	}
 	mark("mount_overlay")

@@ -36,7 +36,7 @@ func mountUpper(disks map[string]string, role, point string) (*Upper, *failure.F
 		return nil, failure.New(failure.NotFound, "the VM has no disk with the serial \""+role+"\"")
 	}
 	named := "disk \"" + role + "\" (" + disk + ")"
-	if err := syscall.Mount(disk, point, "ext4", upperFlags, upperData); err != nil {
+	if err := mount(disk, point, "ext4", upperFlags, upperData); err != nil {
 		return nil, failed("mount "+named+" as ext4", err)
 	}
 	u := &Upper{role: role, disk: disk, point: point}

@@ -11,9 +11,12 @@ const ALWAYS = [
   "reboot=t",
   "cryptomgr.notests",
   "noreplace-smp",
+  "lsm=landlock,yama",
+  "audit=0",
   "GODEBUG=asyncpreemptoff=1",
 ];
 
+// lsm, audit: without the modules that enforce policies which no image brings; programs can still sandbox themselves.
 // GODEBUG: what the kernel does not know goes into init's environment. Preempting goroutines by signals buys the agent's
 // single event loop nothing, and under emulation each code path that runs for the first time costs.
 
