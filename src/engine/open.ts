@@ -29,7 +29,7 @@ export interface EngineOptions {
  */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   const { home, env = process.env } = options;
-  const paths = await makeHome(home);
+  const paths = makeHome(home);
   const database = openDatabase(paths.database);
   const events = new EventLog(database);
   const uids = new UidPool();

@@ -7,19 +7,9 @@ import { connectAgent } from "./connect.ts";
 import type { AgentConnection } from "./connection.ts";
 import { encodeFrame, FrameType } from "./frame.ts";
 import { ModelGuest } from "./testing/model-guest.ts";
+import { setup } from "./testing/session.ts";
 
 // Over real sockets, as to a VMM.
-
-const setup = {
-  identity: {
-    entropy: Buffer.alloc(32),
-    timeNs: 1n,
-    hostname: "box",
-    machineId: "0123456789abcdef0123456789abcdef",
-  },
-  upper: "fresh" as const,
-  upperSizeBytes: 0,
-};
 
 let folder: string;
 let path: string;

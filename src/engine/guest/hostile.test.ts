@@ -7,20 +7,11 @@ import { AgentConnection } from "./connection.ts";
 import { encodeFrame, type FrameType, type StreamId } from "./frame.ts";
 import type { ModelPort as Port } from "./testing/port.ts";
 import { ModelPort } from "./testing/port.ts";
+import { setup } from "./testing/session.ts";
 
 // A guest that was taken over sends whatever it likes. The connection may close with `internal`; it must never
 // throw anywhere else, hang, or keep more than the protocol's bounds allow.
 
-const setup = {
-  identity: {
-    entropy: Buffer.alloc(32),
-    timeNs: 1n,
-    hostname: "box",
-    machineId: "0123456789abcdef0123456789abcdef",
-  },
-  upper: "fresh" as const,
-  upperSizeBytes: 0,
-};
 const SECONDS = 4;
 
 const uncaught = vi.fn();

@@ -4,20 +4,10 @@ import { SandboxError } from "../../contract/errors.ts";
 import { AgentConnection } from "./connection.ts";
 import type { GuestProcess } from "./process.ts";
 import { ModelPort } from "./testing/port.ts";
+import { setup } from "./testing/session.ts";
 
 // What spec/agent-protocol.md promises for a host that dies at any byte: the next one takes over, and of the
 // output nothing is lost that the guest still held, and nothing comes twice.
-
-const setup = {
-  identity: {
-    entropy: Buffer.alloc(32),
-    timeNs: 1n,
-    hostname: "box",
-    machineId: "0123456789abcdef0123456789abcdef",
-  },
-  upper: "fresh" as const,
-  upperSizeBytes: 0,
-};
 
 const options = { filler: true, timeoutMs: 2_000 };
 

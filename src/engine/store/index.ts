@@ -5,5 +5,5 @@
 export { type BootAssets, installBootAssets, sweepBootAssets, verifyBootAssets } from "./boot-assets.ts";
 export { openDatabase } from "./database.ts";
 export { EventLog, type NewEvent } from "./event-log.ts";
-export { defaultHome, makeHome, type Paths, pathsOf } from "./paths.ts";
+export { makeHome, type Paths, pathsOf } from "./paths.ts";
 export { type SandboxRow, SandboxTable } from "./records.ts";

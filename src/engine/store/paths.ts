@@ -1,7 +1,6 @@
-import { mkdir, stat } from "node:fs/promises";
-import { homedir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
+import { makeHome as makeFolder } from "../../contract/make-home.ts";
 
 /** What lies where under `$MSB_HOME`. */
 export interface Paths {
@@ -13,12 +12,6 @@ export interface Paths {
   sandboxes: string;
   run: string;
   machine: string;
-}
-
-/** `$MSB_HOME`; as root `/var/lib/microsandbox`, else `~/.microsandbox`. */
-export function defaultHome(env: NodeJS.ProcessEnv = process.env): string {
-  if (env.MSB_HOME) return env.MSB_HOME;
-  return process.getuid?.() === 0 ? "/var/lib/microsandbox" : join(homedir(), ".microsandbox");
 }
 
 export function pathsOf(home: string): Paths {
@@ -38,7 +31,7 @@ export function pathsOf(home: string): Paths {
 const MAX_HOME = 107 - "/run/12345678/agent".length;
 
 /** @throws `permission_denied` if a folder cannot be made, `invalid_argument` if the path is too long for sockets */
-export async function makeHome(home: string): Promise<Paths> {
+export function makeHome(home: string): Paths {
   if (Buffer.byteLength(home) > MAX_HOME) {
     throw new SandboxError("invalid_argument", `MSB_HOME is too long for the sockets below it: '${home}'`, {
       hint: `Choose a path of at most ${MAX_HOME} bytes.`,
@@ -48,7 +41,7 @@ export async function makeHome(home: string): Promise<Paths> {
   const { database: _database, home: _home, ...folders } = paths;
   for (const folder of [home, ...Object.values(folders)]) {
     try {
-      await makeFolder(folder, folder === paths.sandboxes ? 0o711 : 0o755);
+      makeFolder(folder);
     } catch (cause) {
       const code = (cause as NodeJS.ErrnoException).code;
       if (code === "ENOSPC") {
@@ -63,20 +56,4 @@ export async function makeHome(home: string): Promise<Paths> {
     }
   }
   return paths;
-}
-
-/**
- * Makes a folder and those above it. Not by `recursive: true`: under a file system that answers ENOENT to every mkdir (/proc
- * does), Node 24 tries for ever.
- */
-async function makeFolder(path: string, mode: number): Promise<void> {
-  try {
-    await mkdir(path, { mode });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "EEXIST" && (await stat(path)).isDirectory()) return;
-    if (code !== "ENOENT" || (await stat(dirname(path)).catch(() => undefined)) !== undefined) throw error;
-    await makeFolder(dirname(path), mode);
-    await mkdir(path, { mode });
-  }
 }

@@ -6,6 +6,7 @@ package boot
 
 import (
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -52,6 +53,9 @@ func Run() (*Machine, error) {
 	disks, err := findDisks("/sys/block")
 	if err != nil {
 		return nil, err
+	}
+	for _, node := range disks {
+		tuneDisk("/sys/block/" + strings.TrimPrefix(node, "/dev/") + "/queue/")
 	}
 	return &Machine{Port: port, Disks: disks}, nil
 }

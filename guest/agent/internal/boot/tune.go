@@ -34,6 +34,15 @@ func tune() {
 	_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: maxOpen, Max: maxOpen})
 }
 
+// diskSettings leave the order of requests and the throttling of writers to the host, whose disk it is in the end.
+var diskSettings = [][2]string{{"scheduler", "none"}, {"wbt_lat_usec", "0"}, {"add_random", "0"}}
+
+func tuneDisk(queue string) {
+	for _, s := range diskSettings {
+		_ = os.WriteFile(queue+s[0], []byte(s[1]), 0)
+	}
+}
+
 // IgnoreSignals makes PID 1 deaf. The kernel spares PID 1 from signals that it has no handler for, but the Go runtime
 // has one for each, and ends the process on most. The exceptions are the runtime's own: faults, which it turns into
 // panics, and SIGURG, with which it preempts goroutines. Children start with default actions: the runtime resets all that
