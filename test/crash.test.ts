@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Sandbox } from "../src/sdk/index.ts";
-import { ended, isAlive, SandboxDriver, until } from "./sandbox-driver.ts";
+import { ended, firstOutput, isAlive, SandboxDriver, until } from "./sandbox-driver.ts";
 
 /** The daemon may die at any instant: no sandbox, no file and no output that the guest still held is lost. */
 describe("when the daemon is killed", () => {
@@ -74,12 +74,12 @@ describe("when the daemon is killed", () => {
 
   test("a run whose client and daemon are gone ends by itself and is removed", async () => {
     const run = driver.startMsb(["run", "msb/base", "--", "sh", "-c", "echo started; sleep 2; echo over"]);
-    await new Promise<void>((resolve) => run.stdout!.once("data", () => resolve()));
+    const end = ended(run);
+    expect(await firstOutput(run)).toBe("started\n");
     const [pid] = await driver.vmPids();
     await driver.killDaemon();
-    const end = await ended(run);
-    expect(end.code).toBe(125);
-    expect(end.stderr).toMatch(/^msb: /m);
+    expect((await end).code).toBe(125);
+    expect((await end).stderr).toMatch(/^msb: /m);
     const [sandbox] = await Sandbox.list({ connection: driver.connection });
     if (sandbox !== undefined) expect(await driver.vmPids()).toEqual([pid]);
     await until(async () => (await driver.vmPids()).length === 0, "its VM is gone");

@@ -172,6 +172,8 @@ export class SandboxDriver implements AsyncDisposable {
       await sandbox.remove({ force: true }).catch(() => {});
     }
     await Daemon.stop({ connection: this.connection });
+    // One that was about to start when the other left would make the home anew.
+    for (const pid of await this.daemonPids()) process.kill(pid, "SIGKILL");
     const left = await this.vmPids();
     for (const pid of left) process.kill(pid, "SIGKILL");
     await rm(this.home, { recursive: true, force: true });
@@ -211,6 +213,20 @@ async function text(stream: NodeJS.ReadableStream): Promise<string> {
 }
 
 /** A process of several threads that is a zombie lives as long as another thread: its files and sockets are still open. */
+/** Waits for the first output of a process. @throws with what it wrote to stderr if it ends before */
+export function firstOutput(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let errors = "";
+    child.stderr!.on("data", (chunk) => {
+      errors += chunk;
+    });
+    child.stdout!.once("data", (chunk) => resolve(String(chunk)));
+    child.once("close", (code) =>
+      reject(new Error(`it ended with ${code} before it wrote anything: ${errors}`)),
+    );
+  });
+}
+
 export async function isAlive(pid: number): Promise<boolean> {
   const stat = await readFile(`/proc/${pid}/stat`, "latin1").catch(() => "");
   if (stat === "" || /\) X /.test(stat)) return false;
