@@ -1,0 +1,3 @@
+module microsandbox/jail-probe
+
+go 1.23

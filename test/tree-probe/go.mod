@@ -1,0 +1,3 @@
+module microsandbox/tree-probe
+
+go 1.23
