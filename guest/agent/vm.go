@@ -25,6 +25,9 @@ func newVM(m *boot.Machine) (*vm, error) {
 
 // Prepare does what need not be done after every load. The disk must hold all of it when the state is stored.
 func (v *vm) Prepare() (fail *failure.Failure) {
+	if fail = root.MountImage(v.disks); fail != nil {
+		return fail
+	}
 	v.fresh, fail = root.MountFresh(v.disks)
 	syscall.Sync()
 	boot.Settle()

@@ -104,6 +104,8 @@ export function layOut(root: Directory, maxMetadataBytes: number): ErofsLayout {
     dataBlocks += ownBlocks;
     inodes.push(result);
     placed.set(inode, result);
+    // The root has the first block for itself: see erofs.ts.
+    if (parent === undefined) cursor = roundUp(cursor, EROFS_BLOCK_BYTES);
     return result;
   };
 

@@ -32,7 +32,10 @@ const PREFIXES: Record<number, string> = {
 /** `read(offset, length)` gives bytes of the joined device. */
 export class ErofsReader {
   readonly #read: (offset: number, length: number) => Buffer;
+  /** Of the image. */
   readonly root: ReadInode;
+  /** Of the file system, which holds nothing but the image's. */
+  readonly #top: ReadInode;
   readonly inodeCount: number;
   readonly uuid: string;
 
@@ -47,7 +50,15 @@ export class ErofsReader {
     assert.equal(block.readUInt32LE(1024 + 80) & ~4, 0, "only the feature for chunks");
     this.inodeCount = Number(block.readBigUInt64LE(1024 + 16));
     this.uuid = block.toString("hex", 1024 + 48, 1024 + 64);
-    this.root = this.inode(block.readUInt16LE(1024 + 14));
+    const top = this.inode(block.readUInt16LE(1024 + 14));
+    const names = this.names(top);
+    assert.deepEqual(
+      names.map(({ name }) => name),
+      [".", "..", "image"],
+    );
+    assert.ok(names.slice(0, 2).every(({ nid }) => nid === top.nid));
+    this.#top = top;
+    this.root = this.inode(names[2]!.nid);
   }
 
   inode(nid: number): ReadInode {
@@ -171,7 +182,7 @@ export class ErofsReader {
   walk(): Map<ByteString, ReadInode> {
     const found = new Map<ByteString, ReadInode>();
     const pending: { path: ByteString; directory: ReadInode; parent: ReadInode }[] = [
-      { path: "", directory: this.root, parent: this.root },
+      { path: "", directory: this.root, parent: this.#top },
     ];
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
       const names = this.names(next.directory);

@@ -24,7 +24,6 @@ export interface SuperblockFacts {
  */
 export function writeSuperblock(metadata: Buffer, { layout, totalBlocks }: SuperblockFacts): void {
   const root = layout.inodes[0]!;
-  const chunked = layout.inodes.some(({ chunkBits }) => chunkBits !== undefined);
   const newest = layout.inodes.reduce((latest, { inode }) => Math.max(latest, inode.mtime[0]), 0);
   metadata.writeUInt32LE(MAGIC, OFFSET);
   metadata.writeUInt32LE(COMPAT_CHECKSUM | COMPAT_MTIME, OFFSET + 8);
@@ -36,7 +35,8 @@ export function writeSuperblock(metadata: Buffer, { layout, totalBlocks }: Super
   metadata.writeUInt32LE(totalBlocks, OFFSET + 36);
   metadata.writeUInt32LE(0, OFFSET + 40); // inode numbers count from the start of the device
   metadata.writeUInt32LE(0, OFFSET + 44); // no shared attributes
-  metadata.writeUInt32LE(chunked ? INCOMPAT_CHUNKED_FILE : 0, OFFSET + 80);
+  // Also where no file has holes: features must be the same in every image (erofs.ts).
+  metadata.writeUInt32LE(INCOMPAT_CHUNKED_FILE, OFFSET + 80);
 
   const uuid = createHash("sha256").update(metadata).digest().subarray(0, 16);
   uuid[6] = (uuid[6]! & 0x0f) | 0x80; // RFC 9562, version 8: our own rule

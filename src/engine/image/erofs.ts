@@ -4,7 +4,12 @@
  *
  * Uncompressed, extended (64-byte) inodes, times exact to the nanosecond; whole files as one stretch of blocks, files
  * with holes as chunks. What stands in the file system is decided by the tree alone: the same tree gives the same
- * bytes. Readable by Linux from 5.16 on (5.4 without sparse files); format: fs/erofs/erofs_fs.h.
+ * bytes. Readable by Linux from 5.16 on; format: fs/erofs/erofs_fs.h.
+ *
+ * The tree does not stand at the root but in its one folder, `IMAGE_FOLDER`. So the root and the inode number of that
+ * folder are the same in every file system that we write, and so is the first block but for the superblock's sums and
+ * counts: a guest that has mounted one of them, and read no more than this block, finds itself at home in every other.
+ * That is how a stored VM state comes with its image's file system already mounted (`placeholderErofs`).
  */
 
 import { SandboxError } from "../../contract/errors.ts";
@@ -22,6 +27,9 @@ import {
 import { writeSuperblock } from "./erofs-superblock.ts";
 import type { Directory } from "./tree.ts";
 
+/** Name of the folder, in the root, that holds the image's tree. */
+export const IMAGE_FOLDER = "image";
+
 export interface ErofsOptions {
   /** Bytes of each layer's blob, lowest layer first; multiples of 4 KiB. */
   blobBytes: readonly number[];
@@ -30,8 +38,8 @@ export interface ErofsOptions {
 }
 
 /** The metadata: whole blocks, to be followed by the blobs in order. Errors: `invalid_argument`, `internal`. */
-export function buildErofs(root: Directory, options: ErofsOptions): Buffer {
-  const layout = layOut(root, options.maxMetadataBytes);
+export function buildErofs(image: Directory, options: ErofsOptions): Buffer {
+  const layout = layOut(rootAround(image), options.maxMetadataBytes);
   const metadata = Buffer.alloc(layout.metadataBytes);
 
   const blobStarts: number[] = [];
@@ -59,6 +67,30 @@ export function buildErofs(root: Directory, options: ErofsOptions): Buffer {
   }
   writeSuperblock(metadata, { layout, totalBlocks });
   return metadata;
+}
+
+/** A file system with an empty image: what a guest mounts in place of the image that it will get. */
+export function placeholderErofs(): Buffer {
+  const empty: Directory = { ...rootAround(undefined), children: new Map() };
+  return buildErofs(empty, { blobBytes: [], maxMetadataBytes: 4 * EROFS_BLOCK_BYTES });
+}
+
+function rootAround(image: Directory | undefined): Directory {
+  return {
+    type: "directory",
+    mode: 0o755,
+    uid: 0,
+    gid: 0,
+    mtime: [0, 0],
+    xattrs: undefined,
+    layer: 0,
+    size: 0,
+    block: undefined,
+    chunks: undefined,
+    target: undefined,
+    device: undefined,
+    children: new Map(image === undefined ? [] : [[IMAGE_FOLDER, image]]),
+  };
 }
 
 function writeDirectory(

@@ -6,6 +6,7 @@
 
 export { EMPTY_CONFIG, type ImageConfig, parseOciConfig } from "./config.ts";
 export { type Digest, isDigest } from "./digest.ts";
+export { placeholderErofs } from "./erofs.ts";
 export { DEFAULT_IMAGE_LIMITS, type ImageLimits } from "./limits.ts";
 export type { ManifestLayer } from "./manifest.ts";
 export { FileImageNames, type ImageNames, type NamedImage } from "./names.ts";

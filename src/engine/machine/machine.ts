@@ -32,7 +32,10 @@ export interface MachinePlace {
 export interface BootRequest extends MachinePlace {
   shape: MachineShape;
   boot: BootFiles;
-  /** Folder with `upper.qcow2`, an overlay over the boot files' `blank.ext4`; `memory` and, by `store`, `state` are added. */
+  /**
+   * Folder with `upper.qcow2`, an overlay over the boot files' `blank.ext4`, and `root.raw`, in place of an image's disk; `memory`
+   * and, by `store`, `state` are added.
+   */
   stateDirectory: string;
 }
 

@@ -1,7 +1,8 @@
-import { mkdir, rm, statfs } from "node:fs/promises";
+import { mkdir, rm, statfs, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { MAX_DISK_MIB, SandboxError } from "../../contract/index.ts";
 import { createQcow2 } from "../disk/index.ts";
+import { placeholderErofs } from "../image/index.ts";
 import type { Vmm } from "../machine/index.ts";
 import { type BootAssets, verifyBootAssets } from "../store/index.ts";
 import { type TemplateBuilder, UPPER_FILE } from "../template/index.ts";
@@ -11,8 +12,9 @@ import type { UidPool } from "./uid-pool.ts";
 
 /** A cold boot takes 2 to 3 seconds under emulation, more on a busy machine. */
 const BOOT_TIMEOUT_MS = 60_000;
-/** What the guest takes for the size of its disk: the largest that a sandbox can have, since it is told once and for all. */
+/** What the guest takes for the size of its disks: the largest that a sandbox can have, since it is told once and for all. */
 const SEEN_DISK_BYTES = MAX_DISK_MIB * 1024 ** 2;
+const ROOT_FILE = "root.raw";
 /** What a template needs beside the guest's memory: device state and manifest, amply. */
 const SLACK_BYTES = 16 * 1024 * 1024;
 
@@ -39,6 +41,7 @@ export function templateBuilder(context: BuilderContext): TemplateBuilder {
     await mkdir(runDirectory, { mode: 0o700 });
     try {
       await createQcow2(join(directory, UPPER_FILE), { virtualSizeBytes: SEEN_DISK_BYTES });
+      await makePlaceholder(join(directory, ROOT_FILE));
       const machine = await vmm.boot({
         shape: { cpus: inputs.cpus, memoryMiB: inputs.memoryMiB },
         boot: assets,
@@ -54,6 +57,7 @@ export function templateBuilder(context: BuilderContext): TemplateBuilder {
         await machine.pause();
         await machine.store(signal === undefined ? {} : { signal });
         agent.close();
+        await rm(join(directory, ROOT_FILE));
       } finally {
         await machine.kill();
       }
@@ -66,6 +70,12 @@ export function templateBuilder(context: BuilderContext): TemplateBuilder {
       await rm(runDirectory, { recursive: true, force: true });
     }
   };
+}
+
+/** A disk with an empty image, as large as any image may be: the guest mounts it, and finds the real one in its place when it is loaded. */
+async function makePlaceholder(path: string): Promise<void> {
+  await writeFile(path, placeholderErofs());
+  await truncate(path, SEEN_DISK_BYTES);
 }
 
 /** @throws `resource_exhausted` if the disk has no room for this much guest memory */

@@ -33,7 +33,7 @@ func prepareNames() {
 // writeNames fills them in. With an image whose /etc is no directory there is nothing to be merged with: false.
 func writeNames(o Options) (bool, *failure.Failure) {
 	st := syscall.Stat_t{Mode: syscall.S_IFDIR | 0o755}
-	if err := syscall.Lstat(lower+"/etc", &st); err != nil && err != syscall.ENOENT {
+	if err := syscall.Lstat(image+"/etc", &st); err != nil && err != syscall.ENOENT {
 		return false, failed("look at the image's /etc", err)
 	}
 	if st.Mode&syscall.S_IFMT != syscall.S_IFDIR {

@@ -1,7 +1,7 @@
 // Package root builds the sandbox's root file system from its disks and moves into it: the image (EROFS, disk "root",
 // read-only) below a writable ext4 (disk "upper", or "kept" for one that ran before), stacked by overlayfs. It owns all
-// mounts that are not the kernel's own. But for the upper disk, which is fresh then and always the same, no disk is read
-// before it is the sandbox's.
+// mounts that are not the kernel's own. Before the disks are the sandbox's, it reads only what is the same for every
+// sandbox: the fresh upper disk, and the first block of an image, which has the image's tree in its one folder.
 //
 // The image is hostile to the agent as far as it can plant symlinks and odd files where the agent writes; no path
 // inside of it is written through a link.
@@ -20,8 +20,11 @@ const (
 	// The image needs no access times and no devices of its own; programs in it may be set-uid.
 	lowerFlags = syscall.MS_RDONLY | syscall.MS_NOATIME | syscall.MS_NODEV
 
-	lowerOnly = "lowerdir=" + lower
-	withNames = "lowerdir=" + names + ":" + lower
+	// image is the folder of the EROFS that holds the image; the root above it is the same in every image's disk.
+	image = lower + "/image"
+
+	lowerOnly = "lowerdir=" + image
+	withNames = "lowerdir=" + names + ":" + image
 )
 
 // Options say what the host wants of the root.
@@ -52,17 +55,28 @@ func Prepare() {
 // Mark is called after each step with its name, to measure it.
 type Mark func(step string)
 
-// Enter mounts and moves in. fresh is the upper file system if it was mounted before the state was stored, else nil. After an
-// error the VM is unusable.
+// MountImage mounts the disk "root". Done before the state is stored, it reads the first block of what is there in place of
+// an image, and nothing more: no name may be looked up in it before the image has taken its place.
+func MountImage(disks map[string]string) *failure.Failure {
+	disk := disks["root"]
+	if disk == "" {
+		return failure.New(failure.NotFound, `the VM has no disk with the serial "root"`)
+	}
+	if err := mount(disk, lower, "erofs", lowerFlags, ""); err != nil {
+		return failed("mount disk \"root\" ("+disk+") as erofs", err)
+	}
+	return nil
+}
+
+// Enter stacks the file systems and moves in. fresh is the upper one if both were mounted before the state was stored, else nil.
+// After an error the VM is unusable.
 func Enter(disks map[string]string, fresh *Upper, o Options, mark Mark) (*Root, *failure.Failure) {
-	rootDisk := disks["root"]
-	if rootDisk == "" {
-		return nil, failure.New(failure.NotFound, `the VM has no disk with the serial "root"`)
+	if fresh == nil {
+		if fail := MountImage(disks); fail != nil {
+			return nil, fail
+		}
+		mark("mount_root")
 	}
-	if err := mount(rootDisk, lower, "erofs", lowerFlags, ""); err != nil {
-		return nil, failed("mount disk \"root\" ("+rootDisk+") as erofs", err)
-	}
-	mark("mount_root")
 	upper := fresh
 	var fail *failure.Failure
 	switch {

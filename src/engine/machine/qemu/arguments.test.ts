@@ -20,6 +20,7 @@ const boot = (accelerator: Accelerator) =>
     initramfs: "/boot/initramfs.cpio",
     commandLine: "console=ttyS0",
     memoryFile: "/state/memory",
+    rootFile: "/state/root.raw",
     upper: { overlay: "/state/upper.qcow2", backing: ["/boot/blank.ext4"] },
   });
 const valuesOf = (args: string[], flag: string) =>

@@ -28,6 +28,8 @@ export interface BootOptions extends CommonOptions {
   commandLine: string;
   /** File that becomes the guest's memory, written to. */
   memoryFile: string;
+  /** Raw disk in place of an image's. */
+  rootFile: string;
   upper: OverlayFiles;
 }
 
@@ -71,7 +73,7 @@ export function machineFingerprint(accelerator: Accelerator): string {
   );
 }
 
-/** A machine that boots, so that its state can be stored. It has a fresh upper disk; the others are placeholders. */
+/** A machine that boots, so that its state can be stored. It has a fresh upper disk, and others in place of those to come. */
 export function bootArguments(options: BootOptions): string[] {
   return [
     ...common(options),
@@ -79,9 +81,10 @@ export function bootArguments(options: BootOptions): string[] {
     // The stored state does not say that it was stored by a paused machine: who loads it runs on at once.
     ...["-global", "migration.store-global-state=off"],
     ...["-kernel", options.kernel, "-initrd", options.initramfs, "-append", options.commandLine],
-    ...placeholder("root", true),
+    ...["-blockdev", file("root-file", options.rootFile, true)],
+    ...["-blockdev", "driver=raw,node-name=root,file=root-file,read-only=on"],
     ...overlay("upper", options.upper),
-    ...placeholder("kept", false),
+    ...placeholder("kept"),
     ...disks(),
   ];
 }
@@ -94,7 +97,7 @@ export function loadArguments(options: LoadOptions): string[] {
     ...["-blockdev", file("root-file", options.rootDescriptor, true)],
     ...["-blockdev", "driver=vmdk,node-name=root,file=root-file,read-only=on"],
     ...overlay("upper", options.upper),
-    ...(options.kept === undefined ? placeholder("kept", false) : overlay("kept", options.kept)),
+    ...(options.kept === undefined ? placeholder("kept") : overlay("kept", options.kept)),
     ...disks(),
     // The state is named over QMP, behind the capability it needs.
     ...["-incoming", "defer"],
@@ -102,9 +105,8 @@ export function loadArguments(options: LoadOptions): string[] {
 }
 
 /** A disk that answers with zeros, in the place of one that is attached when the state is loaded. */
-function placeholder(role: string, readOnly: boolean): string[] {
-  const node = `driver=null-co,node-name=${role},size=${PLACEHOLDER_BYTES},read-zeroes=on`;
-  return ["-blockdev", readOnly ? `${node},read-only=on` : node];
+function placeholder(role: string): string[] {
+  return ["-blockdev", `driver=null-co,node-name=${role},size=${PLACEHOLDER_BYTES},read-zeroes=on`];
 }
 
 /** Each file's backing is named here and never by the file itself, which a guest that owns its VMM can write. */

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { chown, mkdir, readdir, rm, stat } from "node:fs/promises";
+import { chown, mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SandboxError } from "../../../contract/index.ts";
 import type {
@@ -169,6 +169,7 @@ export class QemuVmm implements Vmm {
       initramfs: `${at.boot}/${boot.initramfs}`,
       commandLine,
       memoryFile: `${at.state}/memory`,
+      rootFile: `${at.state}/root.raw`,
       upper: { overlay: `${at.state}/upper.qcow2`, backing: [`${at.boot}/${boot.blank}`] },
     });
     await this.giveAway(stateDirectory, request.uid);
@@ -269,6 +270,7 @@ export class QemuVmm implements Vmm {
         boot: async (accelerator) => {
           await mkdir(join(scratch, "state"), { recursive: true });
           await this.options.makeOverlay(join(scratch, "state", "upper.qcow2"));
+          await writeFile(join(scratch, "state", "root.raw"), Buffer.alloc(PROBE_DISK_BYTES));
           return this.bootWith(accelerator, await commandLine(accelerator, { verbose: true }), {
             shape: { cpus: 1, memoryMiB: 256 },
             boot: this.options.boot,
@@ -288,6 +290,8 @@ function keptFiles(writable: string, kept: string): OverlayFiles {
   return { overlay: `${writable}/kept.qcow2`, backing: [`${kept}/upper.qcow2`, `${kept}/blank.ext4`] };
 }
 
+/** The probe's guest reads no disk. */
+const PROBE_DISK_BYTES = 4096;
 /** Uid of machines that are nobody's sandbox: the accelerator's probe. One below those of sandboxes. */
 const PROBE_UID = 899_999_999;
 
