@@ -15,7 +15,7 @@ export async function run(bench: Workbench): Promise<Report> {
   let worstMiB = 0;
   for (const count of COUNTS) {
     while (startMs.length < count) startMs.push(await startOne(bench));
-    const pids = await vmPids(bench.home);
+    const pids = await bench.vmPids();
     if (pids.length !== count) throw new Error(`${pids.length} VMs run, ${count} should`);
     const privateMiB = (await Promise.all(pids.map(privateBytes))).map((bytes) => bytes / 1024 ** 2);
     const before = await cpuSeconds(pids);
@@ -51,18 +51,6 @@ async function startOne(bench: Workbench): Promise<number> {
   const sandbox = await Sandbox.create({ image: IMAGE, connection: bench.connection });
   await sandbox.exec("true");
   return performance.now() - start;
-}
-
-/** QEMU processes of this home: children of the jails that name it. */
-async function vmPids(home: string): Promise<number[]> {
-  const pids: number[] = [];
-  for (const name of (await readdir("/proc")).filter((n) => /^\d+$/.test(n))) {
-    const line = await readFile(`/proc/${name}/cmdline`, "utf8").catch(() => "");
-    if (!line.startsWith("bwrap\0") || !line.includes(home)) continue;
-    const children = await readFile(`/proc/${name}/task/${name}/children`, "latin1");
-    pids.push(...children.trim().split(/\s+/).filter(Boolean).map(Number));
-  }
-  return pids;
 }
 
 async function privateBytes(pid: number): Promise<number> {

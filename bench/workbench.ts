@@ -2,10 +2,13 @@ import { createReadStream } from "node:fs";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { cpus, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type Connection, connect, Daemon, Image, Sandbox, Template } from "../src/sdk/index.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
+/** The kernel frees the memory of a process that has ended a little later. */
+const SETTLE_MS = 100;
 export const IMAGE = "msb/base";
 export const SHAPE = { cpus: 1, memoryMiB: 256 };
 
@@ -53,6 +56,24 @@ export class Workbench implements AsyncDisposable {
       only("assets"),
     ]);
     return { template, rootDisk, assets, blank: join(assets, "blank.ext4") };
+  }
+
+  /** QEMU processes of this home: children of the jails that name it. */
+  async vmPids(): Promise<number[]> {
+    const pids: number[] = [];
+    for (const name of (await readdir("/proc")).filter((n) => /^\d+$/.test(n))) {
+      const line = await readFile(`/proc/${name}/cmdline`, "utf8").catch(() => "");
+      if (!line.startsWith("bwrap\0") || !line.includes(this.home)) continue;
+      const children = await readFile(`/proc/${name}/task/${name}/children`, "latin1").catch(() => "");
+      pids.push(...children.trim().split(/\s+/).filter(Boolean).map(Number));
+    }
+    return pids;
+  }
+
+  /** Waits until the VMs of what was measured last are gone: the next measurement must not pay for their end. */
+  async settle(): Promise<void> {
+    while ((await this.vmPids()).length > 0) await sleep(5);
+    await sleep(SETTLE_MS);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

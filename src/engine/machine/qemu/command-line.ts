@@ -27,6 +27,9 @@ export async function commandLine(
 ): Promise<string> {
   const words = [...ALWAYS, options.verbose ? "loglevel=6" : "quiet"];
   const khz = accelerator === "tcg" ? await hostTscKhz() : undefined;
+  // An emulated processor does not speculate as the mitigations fear; and checks of the guest's kernel on itself, which protect
+  // one process of a sandbox from another, cost there what they do not on hardware.
+  if (accelerator === "tcg") words.push("mitigations=off", "hardened_usercopy=off");
   // Without it the kernel times its TSC against the emulated PIT, which fails whenever the host is busy; it then hangs.
   // Nor may its watchdog doubt the TSC: a vCPU that had to wait makes it fall back to a clock of 4 ms, which the template keeps.
   if (khz !== undefined) words.push(`tsc_early_khz=${khz}`, "tsc=reliable");
