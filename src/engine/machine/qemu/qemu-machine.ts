@@ -122,11 +122,11 @@ export class QemuMachine implements Machine {
       throw new SandboxError("unavailable", "the VM's process is gone", { cause });
     });
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    const kib = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(rollup)?.[1] ?? 0);
     return {
       // USER_HZ is 100 on every architecture that Linux supports today.
       cpuSeconds: (Number(fields[11]) + Number(fields[12])) / 100,
-      privateBytes: (kib("Private_Clean") + kib("Private_Dirty")) * 1024,
+      // Anonymous pages. Pages of files that nobody else maps at the moment are the page cache's.
+      privateBytes: Number(/^Anonymous:\s+(\d+)/m.exec(rollup)?.[1] ?? 0) * 1024,
     };
   }
 
