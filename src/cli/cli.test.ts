@@ -46,6 +46,7 @@ test.each([
   ["time is up", ["run", "--timeout", "50ms", "msb/base", "sleep", "1000"], 124],
   ["unknown image", ["run", "no/such", "true"], 125],
   ["bad usage", ["run", "--memory", "512", "msb/base"], 125],
+  ["an option behind the image", ["run", "msb/base", "--memory", "512M", "true"], 125],
   ["unknown sandbox", ["exec", "nobody", "true"], 125],
   ["exec's own", ["exec", "box", "sh", "-c", "exit 42"], 42],
   ["another command's failure", ["inspect", "nobody"], 1],

@@ -117,5 +117,11 @@ export function pairs(list: readonly string[], flag: string): Record<string, str
 
 /** The command after the image or the sandbox; the `--` before it is for the eye. */
 export function commandOf(words: readonly string[]): string[] {
+  const [first = ""] = words;
+  if (/^--[a-z]/.test(first)) {
+    throw new SandboxError("invalid_argument", `${first} stands behind the name, where the command begins`, {
+      hint: "options go before the name, the command behind it",
+    });
+  }
   return words[0] === "--" ? words.slice(1) : [...words];
 }
