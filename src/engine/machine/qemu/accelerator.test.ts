@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Machine, MachineExit } from "../machine.ts";
-import { candidates, chooseAccelerator } from "./accelerator.ts";
+import { candidates, chooseAccelerator, explained } from "./accelerator.ts";
 
 /** A machine whose console says what the test wants; the probe looks at nothing else. */
 function machine(says: string, exit?: MachineExit): Machine & { killed: boolean } {
@@ -23,6 +23,11 @@ test("each platform tries its own accelerator first and emulation last", () => {
   expect(candidates("darwin")).toEqual(["hvf", "tcg"]);
   expect(candidates("win32")).toEqual(["whpx", "tcg"]);
   expect(candidates("freebsd")).toEqual(["tcg"]);
+});
+
+test("a /dev/kvm that only root may open is told with its remedy", () => {
+  expect(explained("failed to initialize kvm: Permission denied")).toContain("chmod 660 /dev/kvm");
+  expect(explained("something else")).toBe("something else");
 });
 
 describe("the choice", () => {

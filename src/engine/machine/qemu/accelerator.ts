@@ -112,10 +112,16 @@ async function runs(accelerator: Accelerator, options: ProbeOptions): Promise<st
     return `${accelerator} is there but a guest did not boot within ${deadlineMs / 1000} s`;
   } catch (error) {
     options.signal?.throwIfAborted();
-    return `${accelerator} is there but does not start: ${error instanceof Error ? error.message : error}`;
+    return `${accelerator} is there but does not start: ${explained(error instanceof Error ? error.message : String(error))}`;
   } finally {
     await machine?.kill().catch(() => {});
   }
+}
+
+/** Where the daemon is root, QEMU runs under a uid of its own, which keeps the group of /dev/kvm and nothing else. */
+export function explained(message: string): string {
+  if (!/kvm: Permission denied/.test(message)) return message;
+  return `${message} (let a group open it: chgrp kvm /dev/kvm && chmod 660 /dev/kvm)`;
 }
 
 /** What a verdict holds for: another kernel, processor or QEMU is another case. */
