@@ -100,6 +100,28 @@ describe("when the daemon is killed", () => {
     await again.remove({ force: true });
   });
 
+  test("a sandbox that was just being started again keeps its files", async () => {
+    const sandbox = await driver.create({ name: "again" });
+    await sandbox.shell("echo kept > /root/file; sync");
+    await sandbox.stop();
+    const daemon = await driver.daemonPid();
+    const starting = sandbox.start().catch((error) => error);
+    await until(async () => (await driver.vmPids()).length > 0, "the start has begun");
+    process.kill(daemon, "SIGKILL");
+    await starting;
+    await until(async () => !(await isAlive(daemon)), "the daemon is gone");
+    const after = await Sandbox.get("again", { connection: driver.connection });
+    if (after.info.state !== "running") {
+      expect(after.info).toMatchObject({
+        state: "failed",
+        reason: expect.stringContaining("while it started"),
+      });
+      await after.start();
+    }
+    expect((await after.shell("cat /root/file")).stdout).toBe("kept\n");
+    await after.remove({ force: true });
+  });
+
   test("a create that it was in the middle of leaves nothing", async () => {
     const daemon = await driver.daemonPid();
     const creating = driver.create({ name: "halfway" }).catch((error) => error);

@@ -177,9 +177,11 @@ export class SandboxManager implements Sandboxes {
       }
     }
     await machine?.kill();
-    // Half-made, half-removed or bound to be removed: nothing is left of it.
-    if (record.state === "creating" || record.state === "removed") return sandbox.remove();
-    await sandbox.lost("its VM ended while no daemon ran");
+    // Never made, or half-removed: nothing is left of it. One that ran before and was just being started again keeps its disk.
+    if (record.state === "removed" || (record.state === "creating" && !record.hasRun))
+      return sandbox.remove();
+    const starting = record.state === "creating";
+    await sandbox.lost(starting ? "the daemon ended while it started" : "its VM ended while no daemon ran");
   }
 
   /** @param unreadable ids of sandboxes that a later version may be able to read: their VMs are left alone */
