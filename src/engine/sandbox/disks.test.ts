@@ -67,3 +67,12 @@ test("later starts keep what the first wrote, over what it was written over, wha
     await writeFile(join(writableDirectory, "upper.qcow2"), "thrown away");
   }
 });
+
+test("a start that was cut off between keeping the disk and making a fresh one can be made again", async () => {
+  const { writableDirectory } = await prepare(false);
+  await writeFile(join(writableDirectory, "upper.qcow2"), "what the user wrote");
+  await prepare(true);
+  await rm(join(writableDirectory, "upper.qcow2"));
+  await prepare(true);
+  expect(await readFile(join(writableDirectory, "kept.qcow2"), "utf8")).toBe("what the user wrote");
+});

@@ -1,4 +1,4 @@
-import { link, mkdir, rm } from "node:fs/promises";
+import { access, link, mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createQcow2 } from "../disk/index.ts";
 import type { MachineDisks } from "../machine/index.ts";
@@ -49,14 +49,15 @@ export async function prepareDisks(
   return { writableDirectory: writable, blankFile };
 }
 
-/** After the first run its overlay becomes the kept one; later the other overlay is a throwaway. */
+/**
+ * After the first run its overlay becomes the kept one; later the other overlay is a throwaway. Either step may be cut off by a
+ * crash: what is done already is not done again.
+ */
 async function keep(fresh: string, kept: string): Promise<void> {
-  try {
-    // Fails if there is a kept one: `link` never replaces.
-    await link(fresh, kept);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== "EEXIST") throw error;
-  }
-  await rm(fresh, { force: true });
+  const isKept = await access(kept).then(
+    () => true,
+    () => false,
+  );
+  if (isKept) await rm(fresh, { force: true });
+  else await rename(fresh, kept);
 }
