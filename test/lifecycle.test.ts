@@ -75,6 +75,16 @@ describe("the life of a sandbox", () => {
     expect(await sandbox.stop({ graceMs: 100 })).toMatchObject({ state: "stopped" });
   });
 
+  test("a kill ends at once what a stop is waiting for", async () => {
+    await using sandbox = await driver.create();
+    const stubborn = sandbox.execStream("sh", ["-c", "trap '' TERM; echo on; while :; do sleep 0.05; done"]);
+    for await (const event of stubborn) if ("data" in event) break;
+    const stopping = sandbox.stop({ graceMs: 50_000 });
+    await until(async () => (await sandbox.inspect()).state === "stopping", "it is stopping");
+    await sandbox.kill();
+    expect(await stopping).toMatchObject({ state: "stopped" });
+  });
+
   test("operations out of place are invalid_state, and say what to do", async () => {
     await using sandbox = await driver.create({ name: "placed" });
     await expect(sandbox.start()).rejects.toMatchObject({ code: "invalid_state" });

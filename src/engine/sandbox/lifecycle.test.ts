@@ -5,7 +5,7 @@ import { assertLegal, assertTransition, type Operation } from "./lifecycle.ts";
 const legal: Record<Operation, string[]> = {
   start: ["stopped", "failed"],
   stop: ["running", "paused"],
-  kill: ["creating", "running", "paused", "stopping"],
+  kill: ["running", "paused", "stopping"],
   exec: ["running"],
   remove: ["stopped", "failed"],
 };

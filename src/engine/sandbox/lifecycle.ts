@@ -22,7 +22,7 @@ export type Operation = "start" | "stop" | "kill" | "exec" | "remove";
 const LEGAL: Record<Operation, readonly SandboxState[]> = {
   start: ["stopped", "failed"],
   stop: ["running", "paused"],
-  kill: ["creating", "running", "paused", "stopping"],
+  kill: ["running", "paused", "stopping"],
   exec: ["running"],
   remove: ["stopped", "failed"],
 };

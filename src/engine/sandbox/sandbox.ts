@@ -155,10 +155,11 @@ export class Sandbox {
 
   async kill(reason = "killed"): Promise<void> {
     assertLegal("kill", this.name, this.state);
-    if (this.state === "creating")
-      throw new SandboxError("invalid_state", `sandbox '${this.name}' is just starting`);
+    const { machine } = this;
+    // A stop that is under way sees the VM go, and is done.
+    if (this.ending !== undefined) await machine?.kill();
     this.ending ??= (async () => {
-      await this.machine!.kill();
+      await machine!.kill();
       await this.ended("stopped", reason);
     })();
     await this.ending;
