@@ -9,8 +9,8 @@ import { join } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { SandboxError } from "../../contract/errors.ts";
-import { decodeRow, encodeRow } from "./layer-index.ts";
-import { buildTar, inChunks, type TestEntry } from "./tar-builder.test-support.ts";
+import { decodeRow, encodeRow } from "./layer/layer-index.ts";
+import { buildTar, inChunks, type TestEntry } from "./tar/tar-builder.test-support.ts";
 import { openDisk, workspace } from "./workspace.test-support.ts";
 
 /** Small, fast, and the same everywhere (mulberry32). */

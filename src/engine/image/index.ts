@@ -6,7 +6,8 @@
 
 export { EMPTY_CONFIG, type ImageConfig, parseOciConfig } from "./config.ts";
 export { type Digest, isDigest } from "./digest.ts";
-export { placeholderErofs } from "./erofs.ts";
+export { placeholderErofs } from "./erofs/erofs.ts";
+export type { RootDisk } from "./erofs/root-disk.ts";
 export { DEFAULT_IMAGE_LIMITS, type ImageLimits } from "./limits.ts";
 export type { ManifestLayer } from "./manifest.ts";
 export { FileImageNames, type ImageNames, type NamedImage } from "./names.ts";
@@ -17,7 +18,6 @@ export {
   LOCAL_REGISTRY,
   parseReference,
 } from "./reference.ts";
-export type { RootDisk } from "./root-disk.ts";
 export {
   ImageStore,
   type ImageStoreOptions,

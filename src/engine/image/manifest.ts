@@ -8,7 +8,7 @@ import { z } from "zod";
 import { SandboxError } from "../../contract/errors.ts";
 import { imageConfigSchema } from "./config.ts";
 import { type Digest, isDigest, sha256 } from "./digest.ts";
-import { LAYER_FORMAT } from "./layer-index.ts";
+import { LAYER_FORMAT } from "./layer/layer-index.ts";
 
 const digest = z.custom<Digest>((value) => typeof value === "string" && isDigest(value), "must be a digest");
 const byteCount = z.int().min(0);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { ImageStore } from "./index.ts";
-import { buildTar, inChunks, type TestEntry } from "./tar-builder.test-support.ts";
+import { buildTar, inChunks, type TestEntry } from "./tar/tar-builder.test-support.ts";
 import { describeForTest, openDisk, type Workspace, workspace } from "./workspace.test-support.ts";
 
 const rootfs: TestEntry[] = [

@@ -17,12 +17,12 @@ import type { DiskDescriptorWriter } from "../disk/index.ts";
 import { EMPTY_CONFIG, type ImageConfig } from "./config.ts";
 import { type Digest, hexOf, isDigest } from "./digest.ts";
 import { PARTIAL_SUFFIX, syncDirectory, writeDurably } from "./durable.ts";
-import { Holds, LayerStore } from "./layer-store.ts";
+import { buildRootDisk, findRootDisk, type RootDisk } from "./erofs/root-disk.ts";
+import { Holds, LayerStore } from "./layer/layer-store.ts";
 import { DEFAULT_IMAGE_LIMITS, type ImageLimits } from "./limits.ts";
 import { decodeManifest, encodeManifest, type ImageManifest, type ManifestLayer } from "./manifest.ts";
 import { FileImageNames, type ImageNames } from "./names.ts";
 import { canonicalName, familiarName, parseReference } from "./reference.ts";
-import { buildRootDisk, findRootDisk, type RootDisk } from "./root-disk.ts";
 import { Serial } from "./serial.ts";
 import { storing } from "./storage-error.ts";
 

@@ -5,7 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { FlatExtent } from "../disk/index.ts";
-import { ErofsReader } from "./erofs-reader.test-support.ts";
+import { ErofsReader } from "./erofs/erofs-reader.test-support.ts";
 import { type ImageLimits, ImageStore, type RootDisk } from "./index.ts";
 
 // The real descriptor comes from the disk room, which this room may not import; what it says is tested there.

@@ -4,8 +4,8 @@
  * entries like any other and sorted among them. Format: erofs_dirent in fs/erofs/erofs_fs.h.
  */
 
-import type { ByteString } from "./byte-string.ts";
-import type { Inode } from "./tree.ts";
+import type { ByteString } from "../byte-string.ts";
+import type { Inode } from "../tree/tree.ts";
 
 const BLOCK_BYTES = 4096;
 const DIRENT_BYTES = 12;

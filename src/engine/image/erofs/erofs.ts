@@ -12,7 +12,8 @@
  * That is how a stored VM state comes with its image's file system already mounted (`placeholderErofs`).
  */
 
-import { SandboxError } from "../../contract/errors.ts";
+import { SandboxError } from "../../../contract/errors.ts";
+import type { Directory } from "../tree/tree.ts";
 import { writeDirectoryBlock } from "./erofs-directory.ts";
 import { writeInode } from "./erofs-inode.ts";
 import {
@@ -25,7 +26,6 @@ import {
   resolveName,
 } from "./erofs-layout.ts";
 import { writeSuperblock } from "./erofs-superblock.ts";
-import type { Directory } from "./tree.ts";
 
 /** Name of the folder, in the root, that holds the image's tree. */
 export const IMAGE_FOLDER = "image";

@@ -6,7 +6,7 @@
  */
 
 import { createHash } from "node:crypto";
-import { SandboxError } from "../../contract/errors.ts";
+import { SandboxError } from "../../../contract/errors.ts";
 
 export class ByteReader {
   readonly #source: AsyncIterator<Uint8Array>;

@@ -3,9 +3,9 @@
  * below it (OCI image-spec, layer.md, "Whiteouts").
  */
 
-import { SandboxError } from "../../contract/errors.ts";
-import { type ByteString, show } from "./byte-string.ts";
-import { MAX_NAME_BYTES, MAX_PATH_BYTES } from "./limits.ts";
+import { SandboxError } from "../../../contract/errors.ts";
+import { type ByteString, show } from "../byte-string.ts";
+import { MAX_NAME_BYTES, MAX_PATH_BYTES } from "../limits.ts";
 
 /**
  * The path below the root, without `.`, empty and `..` components; "" is the root itself. `..` is taken by the

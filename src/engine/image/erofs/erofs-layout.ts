@@ -6,11 +6,11 @@
  * of its subdirectories likewise. So `ls -l` and a start-up that reads one tree touch few blocks.
  */
 
-import { SandboxError } from "../../contract/errors.ts";
-import type { ByteString } from "./byte-string.ts";
+import { SandboxError } from "../../../contract/errors.ts";
+import type { ByteString } from "../byte-string.ts";
+import { type Directory, type Inode, isDirectory } from "../tree/tree.ts";
 import { type DirectoryPlan, planDirectory } from "./erofs-directory.ts";
 import { xattrBytes } from "./erofs-xattr.ts";
-import { type Directory, type Inode, isDirectory } from "./tree.ts";
 
 export const EROFS_BLOCK_BYTES = 4096;
 export const INODE_BYTES = 64; // struct erofs_inode_extended

@@ -13,15 +13,15 @@
 import { chmod, link, lstat, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { SandboxError } from "../../contract/errors.ts";
-import type { DiskDescriptorWriter, FlatExtent } from "../disk/index.ts";
-import type { Digest } from "./digest.ts";
-import { writeDurably } from "./durable.ts";
+import { SandboxError } from "../../../contract/errors.ts";
+import type { DiskDescriptorWriter, FlatExtent } from "../../disk/index.ts";
+import type { Digest } from "../digest.ts";
+import { writeDurably } from "../durable.ts";
+import { readIndex } from "../layer/layer-index.ts";
+import type { ImageLimits } from "../limits.ts";
+import type { ImageManifest } from "../manifest.ts";
+import { TreeBuilder } from "../tree/tree.ts";
 import { buildErofs } from "./erofs.ts";
-import { readIndex } from "./layer-index.ts";
-import type { ImageLimits } from "./limits.ts";
-import type { ImageManifest } from "./manifest.ts";
-import { TreeBuilder } from "./tree.ts";
 
 export interface RootDisk {
   /** The folder, to be bind-mounted read-only. */

@@ -6,11 +6,11 @@
  */
 
 import type { FileHandle } from "node:fs/promises";
-import { SandboxError } from "../../contract/errors.ts";
-import { show } from "./byte-string.ts";
+import { SandboxError } from "../../../contract/errors.ts";
+import { show } from "../byte-string.ts";
+import type { TarEntry } from "../tar/tar.ts";
+import type { SparseExtent } from "../tar/tar-sparse.ts";
 import type { FileRow } from "./layer-index.ts";
-import type { TarEntry } from "./tar.ts";
-import type { SparseExtent } from "./tar-sparse.ts";
 
 /** EROFS' block, and the unit of all addresses into blobs. */
 export const BLOB_BLOCK_BYTES = 4096;

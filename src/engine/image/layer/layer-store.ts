@@ -6,10 +6,10 @@
 import { randomUUID } from "node:crypto";
 import { lstat, mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { type Digest, hexOf } from "./digest.ts";
-import { syncDirectory } from "./durable.ts";
+import { type Digest, hexOf } from "../digest.ts";
+import { syncDirectory } from "../durable.ts";
+import type { ImageLimits } from "../limits.ts";
 import { type IngestedLayer, type IngestOptions, ingestLayer } from "./ingest.ts";
-import type { ImageLimits } from "./limits.ts";
 
 export interface Hold extends Disposable {
   readonly digest: Digest;

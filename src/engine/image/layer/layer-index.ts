@@ -9,8 +9,8 @@
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
 import { z } from "zod";
-import { SandboxError } from "../../contract/errors.ts";
-import { MAX_FILE_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES } from "./limits.ts";
+import { SandboxError } from "../../../contract/errors.ts";
+import { MAX_FILE_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES } from "../limits.ts";
 
 /** Goes up when blob or index change their form; layers of another format are ingested again. */
 export const LAYER_FORMAT = 1;

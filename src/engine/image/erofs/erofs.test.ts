@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
+import type { Directory, Inode } from "../tree/tree.ts";
 import { buildErofs, placeholderErofs } from "./erofs.ts";
-import type { Directory, Inode } from "./tree.ts";
 
 const plain = {
   uid: 0,

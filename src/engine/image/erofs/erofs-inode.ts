@@ -3,9 +3,9 @@
  * Format: struct erofs_inode_extended and union erofs_inode_i_u in fs/erofs/erofs_fs.h.
  */
 
+import type { Inode } from "../tree/tree.ts";
 import { chunkCount, INODE_BYTES, type PlacedInode } from "./erofs-layout.ts";
 import { writeXattrs } from "./erofs-xattr.ts";
-import type { Inode } from "./tree.ts";
 
 // stat(2), file types.
 const FORMAT_BITS: Record<Inode["type"], number> = {

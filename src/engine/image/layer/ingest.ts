@@ -6,17 +6,17 @@
 
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
-import { SandboxError } from "../../contract/errors.ts";
+import { SandboxError } from "../../../contract/errors.ts";
+import { show } from "../byte-string.ts";
+import type { Digest } from "../digest.ts";
+import { isKnownXattr, xattrBytes } from "../erofs/erofs-xattr.ts";
+import { type ImageLimits, MAX_PATH_BYTES, MAX_XATTR_BYTES } from "../limits.ts";
+import { ByteReader } from "../tar/byte-reader.ts";
+import { decompress } from "../tar/decompress.ts";
+import { readTar, type TarEntry } from "../tar/tar.ts";
 import { BlobWriter } from "./blob.ts";
-import { ByteReader } from "./byte-reader.ts";
-import { show } from "./byte-string.ts";
-import { decompress } from "./decompress.ts";
-import type { Digest } from "./digest.ts";
-import { isKnownXattr, xattrBytes } from "./erofs-xattr.ts";
 import { END_LINE, encodeIndexHeader, encodeRow, type InodeRow, type LayerRow } from "./layer-index.ts";
 import { cleanPath, pathMeaning, refuse } from "./layer-path.ts";
-import { type ImageLimits, MAX_PATH_BYTES, MAX_XATTR_BYTES } from "./limits.ts";
-import { readTar, type TarEntry } from "./tar.ts";
 
 export interface IngestOptions {
   /** The layer's tar: plain, gzip or zstd. */

@@ -7,10 +7,10 @@
  * never lead out of it.
  */
 
-import { type ByteString, show } from "./byte-string.ts";
-import type { InodeRow, LayerChunks, LayerRow } from "./layer-index.ts";
-import { refuse } from "./layer-path.ts";
-import { MAX_DEPTH } from "./limits.ts";
+import { type ByteString, show } from "../byte-string.ts";
+import type { InodeRow, LayerChunks, LayerRow } from "../layer/layer-index.ts";
+import { refuse } from "../layer/layer-path.ts";
+import { MAX_DEPTH } from "../limits.ts";
 
 /** An inode of the merged tree; several names may lead to one (hard links). */
 export interface Inode {
