@@ -6,6 +6,7 @@ export * from "./build.ts";
 export * from "./errors.ts";
 export * from "./exec.ts";
 export * from "./home.ts";
+export * from "./images.ts";
 export * from "./names.ts";
 export * from "./records.ts";
 export * from "./sandbox.ts";

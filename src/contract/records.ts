@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { span } from "./sandbox.ts";
 
-/** What the daemon tells of itself and of what it keeps: events, logs, templates, images, checks of the host. */
+/** What the daemon tells of itself and of what it keeps: events, logs, templates, checks of the host. */
 
 export const event = z
   .object({
@@ -46,16 +46,6 @@ export const templateInfo = z
   })
   .meta({ id: "Template" });
 export type TemplateInfo = z.output<typeof templateInfo>;
-
-export const imageInfo = z
-  .object({
-    name: z.string(),
-    digest: z.string(),
-    sizeBytes: z.int().meta({ description: "Space of its layers, shared ones included." }),
-    createdAt: z.iso.datetime(),
-  })
-  .meta({ id: "Image" });
-export type ImageInfo = z.output<typeof imageInfo>;
 
 export const check = z
   .object({

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { execSpec, exitStatus } from "./exec.ts";
+import { layerProgress } from "./images.ts";
 import { sandboxInfo, sandboxSpec } from "./sandbox.ts";
 
 /**
@@ -45,6 +46,8 @@ export const progress = z
       .string()
       .meta({ description: "What is being done, e.g. `building the template for 1 CPU, 256 MiB`." }),
     fraction: z.number().min(0).max(1).optional(),
+    layer: layerProgress.optional().meta({ description: "The layer that it is about, in a pull or a push." }),
+    output: z.string().optional().meta({ description: "What a build step has just written." }),
   })
   .meta({ id: "Progress" });
 export type Progress = z.output<typeof progress>;

@@ -1,12 +1,22 @@
 import type { Readable } from "node:stream";
 import type {
+  ArchiveFormat,
+  BuildRequest,
   Check,
   Event,
   ExecSpec,
   ExitStatus,
+  ImageDetail,
   ImageInfo,
+  ImageUsage,
+  LoginRequest,
   LogRecord,
   Progress,
+  PruneReport,
+  PruneRequest,
+  PullRequest,
+  PushRequest,
+  PushResult,
   SandboxInfo,
   SandboxSpec,
   SandboxState,
@@ -59,6 +69,8 @@ export interface Sandboxes {
   logs(ref: string, options?: LogOptions): AsyncIterable<LogRecord>;
   /** The last `maxBytes` (default 64 KiB) of the VM's console. */
   console(ref: string, maxBytes?: number): Promise<string>;
+  /** The file system of a running sandbox as one tar: its image with what it has written on top. */
+  export(ref: string, options?: { signal?: AbortSignal }): Promise<ByteStream>;
   /** How many sandboxes have a VM now. */
   runningCount(): number;
 }
@@ -96,12 +108,35 @@ export interface EngineProcess {
   detach(): void;
 }
 
+/** `name` is a reference (`python:3.12`, `host/path@sha256:…`) or the digest of a stored image. */
 export interface Images {
   list(): Promise<ImageInfo[]>;
+  inspect(name: string): Promise<ImageDetail>;
+  /** Fetches an image from its registry, ready to run. What is here already is not fetched again. */
+  pull(request: PullRequest, context?: OperationContext): Promise<ImageInfo>;
+  push(request: PushRequest, context?: OperationContext): Promise<PushResult>;
+  tag(source: string, target: string): Promise<ImageInfo>;
   /** Reads a root file system tar (plain, gzip or zstd) with an optional OCI image config (untrusted JSON). */
   import(name: string, tar: Readable, options?: OperationContext & { config?: unknown }): Promise<ImageInfo>;
+  /** Reads an OCI layout or what `docker save` wrote, plain, gzip or zstd. */
+  load(archive: Readable, context?: OperationContext): Promise<ImageInfo[]>;
+  /** The images as one archive. Errors that can be known before come before the first byte. */
+  save(names: string[], options?: { format?: ArchiveFormat; signal?: AbortSignal }): Promise<ByteStream>;
+  /** The image's merged file system as one tar. */
+  export(name: string, options?: { signal?: AbortSignal }): Promise<ByteStream>;
+  /** Builds a Dockerfile, every step in a sandbox of its own. `context` is the tar of the build's context. */
+  build(context: Readable, request: BuildRequest, operation?: OperationContext): Promise<ImageInfo>;
   remove(name: string): Promise<void>;
+  /** Frees what nothing refers to. */
+  prune(request?: PruneRequest): Promise<PruneReport>;
+  usage(): Promise<ImageUsage>;
+  /** Asks the registry whether it takes these credentials, and keeps them if it does. */
+  login(request: LoginRequest, context?: OperationContext): Promise<void>;
+  /** @throws `not_found` if there are none */
+  logout(registry: string): Promise<void>;
 }
+
+export type ByteStream = AsyncIterable<Uint8Array>;
 
 export interface Templates {
   list(): Promise<TemplateInfo[]>;

@@ -30,6 +30,8 @@ export function imagesApi(store: ImageStore, sandboxes: SandboxManager): Images 
       return toInfo(image, familiarName(parseReference(name)));
     },
 
+    ...NOT_YET,
+
     async remove(name) {
       const image = await store.get(name);
       const users = sandboxes.list().filter(({ imageDigest }) => imageDigest === image.digest);
@@ -48,6 +50,24 @@ export function imagesApi(store: ImageStore, sandboxes: SandboxManager): Images 
     },
   };
 }
+
+const notYet = async (): Promise<never> => {
+  throw new SandboxError("unsupported", "this comes with the next commits");
+};
+const NOT_YET = {
+  inspect: notYet,
+  pull: notYet,
+  push: notYet,
+  tag: notYet,
+  load: notYet,
+  save: notYet,
+  export: notYet,
+  build: notYet,
+  prune: notYet,
+  usage: notYet,
+  login: notYet,
+  logout: notYet,
+};
 
 function toInfo(image: StoredImage, name: string): ImageInfo {
   return {

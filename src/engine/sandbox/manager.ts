@@ -2,7 +2,7 @@ import { readdir, rm } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import { type ExecSpec, SandboxError, type SandboxInfo, type SandboxSpec } from "../../contract/index.ts";
-import type { EngineProcess, ExecContext, LogOptions, OperationContext, Sandboxes } from "../engine.ts";
+import type { ByteStream, EngineProcess, ExecContext, LogOptions, OperationContext, Sandboxes } from "../engine.ts";
 import { type Digest, EMPTY_CONFIG, type ImageConfig, isDigest } from "../image/index.ts";
 import { endStrays } from "../machine/index.ts";
 import type { SandboxContext } from "./context.ts";
@@ -108,6 +108,11 @@ export class SandboxManager implements Sandboxes {
 
   logs(ref: string, options?: LogOptions) {
     return this.find(ref).logs(options);
+  }
+
+  async export(ref: string): Promise<ByteStream> {
+    const { name } = this.find(ref);
+    throw new SandboxError("unsupported", `sandbox '${name}' cannot be exported yet`);
   }
 
   console(ref: string, maxBytes?: number): Promise<string> {

@@ -129,6 +129,7 @@ export function openLocalEngine(home: string): Engine {
           await sleep(10);
         }
       },
+      export: async () => unsupported(),
       console: async (ref, maxBytes) => `console of ${find(ref).info.name}\n`.slice(-(maxBytes ?? 65536)),
       runningCount: () => [...sandboxes.values()].filter(({ info }) => info.state === "running").length,
     },
@@ -142,6 +143,18 @@ export function openLocalEngine(home: string): Engine {
         images.set(name, info);
         return info;
       },
+      inspect: async () => unsupported(),
+      pull: async () => unsupported(),
+      push: async () => unsupported(),
+      tag: async () => unsupported(),
+      load: async () => unsupported(),
+      save: async () => unsupported(),
+      export: async () => unsupported(),
+      build: async () => unsupported(),
+      prune: async () => unsupported(),
+      usage: async () => unsupported(),
+      login: async () => unsupported(),
+      logout: async () => unsupported(),
       async remove(name) {
         if (!images.delete(name)) throw new SandboxError("not_found", `there is no image ${name}`);
       },
@@ -202,6 +215,10 @@ export function openLocalEngine(home: string): Engine {
       for (const { processes } of sandboxes.values()) for (const process of processes) process.signal("KILL");
     },
   };
+}
+
+function unsupported(): never {
+  throw new SandboxError("unsupported", "the engine without VMs cannot do this");
 }
 
 interface LocalSandbox {
