@@ -8,9 +8,7 @@ export const imageRef = z.string().min(1).max(512);
 export const imageInfo = z
   .object({
     name: z.string().meta({ description: "Short name, e.g. `python:3.12`; empty for one without a name." }),
-    digest: z
-      .string()
-      .meta({ description: "The image's own digest: the sha256 of its OCI configuration." }),
+    digest: z.string().meta({ description: "The image's own digest: the sha256 of its OCI configuration." }),
     manifestDigest: z
       .string()
       .optional()
@@ -62,7 +60,10 @@ export const imageHistoryEntry = z
     createdBy: z.string().optional(),
     author: z.string().optional(),
     comment: z.string().optional(),
-    layer: z.string().optional().meta({ description: "The layer that this step made; none if it made none." }),
+    layer: z
+      .string()
+      .optional()
+      .meta({ description: "The layer that this step made; none if it made none." }),
     sizeBytes: z.int(),
   })
   .meta({ id: "ImageHistoryEntry" });
@@ -109,13 +110,14 @@ export const pushRequest = z
 export type PushRequest = z.output<typeof pushRequest>;
 
 export const pushResult = z
-  .object({ reference: z.string(), digest: z.string().meta({ description: "Of the manifest, as the registry knows it." }) })
+  .object({
+    reference: z.string(),
+    digest: z.string().meta({ description: "Of the manifest, as the registry knows it." }),
+  })
   .meta({ id: "PushResult" });
 export type PushResult = z.output<typeof pushResult>;
 
-export const tagRequest = z
-  .strictObject({ source: imageRef, target: imageRef })
-  .meta({ id: "TagRequest" });
+export const tagRequest = z.strictObject({ source: imageRef, target: imageRef }).meta({ id: "TagRequest" });
 
 /** What archives of images can be: an OCI layout, or what `docker save` writes. */
 export const ARCHIVE_FORMATS = ["oci", "docker"] as const;
@@ -123,7 +125,10 @@ export type ArchiveFormat = (typeof ARCHIVE_FORMATS)[number];
 
 export const pruneRequest = z
   .strictObject({
-    all: z.boolean().default(false).meta({ description: "Also images with a name that no sandbox stands on." }),
+    all: z
+      .boolean()
+      .default(false)
+      .meta({ description: "Also images with a name that no sandbox stands on." }),
     buildCache: z.boolean().default(false).meta({ description: "Also what builds keep to be faster." }),
   })
   .meta({ id: "PruneRequest" });
@@ -155,7 +160,12 @@ export type ImageUsage = z.output<typeof imageUsage>;
 /** How an image is built; the context's tar is the body beside it. */
 export const buildRequest = z
   .strictObject({
-    dockerfile: z.string().min(1).max(4096).default("Dockerfile").meta({ description: "Path in the context." }),
+    dockerfile: z
+      .string()
+      .min(1)
+      .max(4096)
+      .default("Dockerfile")
+      .meta({ description: "Path in the context." }),
     tags: z.array(imageRef).max(64).default([]),
     buildArgs: z.record(z.string().max(256), z.string()).default({}),
     labels: z.record(z.string().max(128), z.string().max(1024)).default({}),
@@ -163,8 +173,18 @@ export const buildRequest = z
     platform: platformName.optional(),
     noCache: z.boolean().default(false).meta({ description: "Run every step again." }),
     pull: z.boolean().default(false).meta({ description: "Ask the registries for newer base images." }),
-    cpus: z.int().min(1).max(64).optional().meta({ description: "Virtual CPUs of a build step. Default: 1." }),
-    memoryMiB: z.int().min(128).max(1024 * 1024).optional().meta({ description: "Memory of a build step. Default: 1,024 MiB." }),
+    cpus: z
+      .int()
+      .min(1)
+      .max(64)
+      .optional()
+      .meta({ description: "Virtual CPUs of a build step. Default: 1." }),
+    memoryMiB: z
+      .int()
+      .min(128)
+      .max(1024 * 1024)
+      .optional()
+      .meta({ description: "Memory of a build step. Default: 1,024 MiB." }),
   })
   .meta({ id: "BuildRequest" });
 export type BuildRequest = z.output<typeof buildRequest>;

@@ -2,7 +2,14 @@ import { readdir, rm } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import { type ExecSpec, SandboxError, type SandboxInfo, type SandboxSpec } from "../../contract/index.ts";
-import type { ByteStream, EngineProcess, ExecContext, LogOptions, OperationContext, Sandboxes } from "../engine.ts";
+import type {
+  ByteStream,
+  EngineProcess,
+  ExecContext,
+  LogOptions,
+  OperationContext,
+  Sandboxes,
+} from "../engine.ts";
 import { type Digest, EMPTY_CONFIG, type ImageConfig, isDigest } from "../image/index.ts";
 import { endStrays } from "../machine/index.ts";
 import type { SandboxContext } from "./context.ts";
