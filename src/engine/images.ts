@@ -3,6 +3,7 @@ import type { Images } from "./engine.ts";
 import {
   familiarName,
   type ImageStore,
+  importRootfs,
   parseOciConfig,
   parseReference,
   type StoredImage,
@@ -17,7 +18,7 @@ export function imagesApi(store: ImageStore, sandboxes: SandboxManager): Images 
     },
 
     async import(name, tar, { config, signal, onProgress } = {}) {
-      const image = await store.importRootfs({
+      const image = await importRootfs(store, {
         stream: tar,
         name,
         ...(config === undefined ? {} : { config: parseOciConfig(config) }),

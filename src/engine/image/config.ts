@@ -27,6 +27,7 @@ const ociConfig = z.object({
   StopSignal: given(z.string().regex(/^((SIG)?[A-Z0-9+-]{1,20}|[0-9]{1,3}|)$/, "must be a signal")),
   Volumes: given(set),
   Labels: given(z.record(text, text)),
+  Shell: given(words),
 });
 
 /** An image's configuration in our own spelling; what an image leaves out is empty. */
@@ -46,6 +47,8 @@ export interface ImageConfig {
   /** Paths that the image wants kept apart. */
   volumes: string[];
   labels: Record<string, string>;
+  /** What the shell form of a build step runs in; none if the image does not say. */
+  shell: string[];
 }
 
 export const EMPTY_CONFIG: ImageConfig = {
@@ -58,6 +61,7 @@ export const EMPTY_CONFIG: ImageConfig = {
   stopSignal: "",
   volumes: [],
   labels: {},
+  shell: [],
 };
 
 /**
@@ -78,21 +82,29 @@ export function parseOciConfig(json: unknown): ImageConfig {
     stopSignal: config.StopSignal ?? "",
     volumes: Object.keys(config.Volumes ?? {}).sort(),
     labels: config.Labels ?? {},
+    shell: config.Shell ?? [],
   };
 }
 
-/** The schema of our own spelling, as manifests keep it. */
-export const imageConfigSchema = z.object({
-  entrypoint: words,
-  cmd: words,
-  env: z.array(text),
-  workdir: text,
-  user: text,
-  exposedPorts: z.array(text),
-  stopSignal: text,
-  volumes: z.array(text),
-  labels: z.record(text, text),
-});
+/** The same in OCI's spelling, without what is empty; keys of sets and labels sorted. */
+export function toOciConfig(config: ImageConfig): Record<string, unknown> {
+  const asSet = (names: readonly string[]) => Object.fromEntries(names.toSorted().map((name) => [name, {}]));
+  const all: Record<string, unknown> = {
+    Entrypoint: config.entrypoint,
+    Cmd: config.cmd,
+    Env: config.env,
+    WorkingDir: config.workdir === "/" ? "" : config.workdir,
+    User: config.user,
+    ExposedPorts: asSet(config.exposedPorts),
+    StopSignal: config.stopSignal,
+    Volumes: asSet(config.volumes),
+    Labels: Object.fromEntries(Object.entries(config.labels).sort(([a], [b]) => (a < b ? -1 : 1))),
+    Shell: config.shell,
+  };
+  return Object.fromEntries(
+    Object.entries(all).filter(([, value]) => Object.keys(value as object).length > 0),
+  );
+}
 
 function invalidConfig(error: z.ZodError): SandboxError {
   const issue = error.issues[0]!;

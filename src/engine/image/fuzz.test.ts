@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { SandboxError } from "../../contract/errors.ts";
+import { importRootfs } from "./index.ts";
 import { decodeRow, encodeRow } from "./layer/layer-index.ts";
 import { buildTar, inChunks, type TestEntry } from "./tar/tar-builder.test-support.ts";
 import { openDisk, workspace } from "./workspace.test-support.ts";
@@ -98,7 +99,7 @@ test("mutated archives are imported or refused", async () => {
     const archive = mutate(source, seed);
     const start = performance.now();
     try {
-      await ws.store.importRootfs({ stream: inChunks(archive, 1000), name: "fuzz" });
+      await importRootfs(ws.store, { stream: inChunks(archive, 1000), name: "fuzz" });
       using reader = openDisk(await ws.store.rootDisk("fuzz"));
       reader.walk(); // what is imported is sound
       outcomes.imported++;
@@ -156,7 +157,7 @@ test("archives made to be costly are refused in bounded time and disk", async ()
   await using ws = await workspace({ ...LIMITS, maxEntries: 20_000 });
   const refuse = async (name: string, stream: AsyncIterable<Uint8Array>, message: RegExp) => {
     const start = performance.now();
-    await expect(ws.store.importRootfs({ stream, name: "costly" }), name).rejects.toMatchObject({
+    await expect(importRootfs(ws.store, { stream, name: "costly" }), name).rejects.toMatchObject({
       code: "invalid_argument",
       message,
     });

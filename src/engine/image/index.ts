@@ -4,12 +4,16 @@
  * an image onto the host, never needs privileges, and knows no VM.
  */
 
-export { EMPTY_CONFIG, type ImageConfig, parseOciConfig } from "./config.ts";
-export { type Digest, isDigest } from "./digest.ts";
+export { type ByteString, fromBytes, show, toBytes } from "./byte-string.ts";
+export { EMPTY_CONFIG, type ImageConfig, parseOciConfig, toOciConfig } from "./config.ts";
+export { type Digest, isDigest, sha256 } from "./digest.ts";
 export { placeholderErofs } from "./erofs/erofs.ts";
 export type { RootDisk } from "./erofs/root-disk.ts";
+export type { Hold } from "./holds.ts";
+export { type ImportOptions, type ImportProgress, importRootfs } from "./import-rootfs.ts";
+export type { LayerFacts } from "./layer/layer-index.ts";
+export type { HeldLayer, IngestLayerOptions } from "./layer/layer-store.ts";
 export { DEFAULT_IMAGE_LIMITS, type ImageLimits } from "./limits.ts";
-export type { ManifestLayer } from "./manifest.ts";
 export { FileImageNames, type ImageNames, type NamedImage } from "./names.ts";
 export {
   canonicalName,
@@ -19,10 +23,11 @@ export {
   parseReference,
 } from "./reference.ts";
 export {
+  type AddImageOptions,
   ImageStore,
   type ImageStoreOptions,
-  type ImportOptions,
-  type ImportProgress,
   type StoredImage,
-  type SweepReport,
 } from "./store.ts";
+export type { StoreUsage, SweepReport } from "./sweep.ts";
+export { ImageTree } from "./tree/image-tree.ts";
+export { type Directory, type Inode, isDirectory } from "./tree/tree.ts";

@@ -16,6 +16,8 @@ export interface NamedImage {
   digest: Digest;
   /** When the name was given to this image: milliseconds since 1970. */
   namedAtMs: number;
+  /** By which the registry of the name knows the image; the index's, if the name stands for one. */
+  manifestDigest?: Digest | undefined;
 }
 
 export interface ImageNames {
@@ -29,10 +31,12 @@ export interface ImageNames {
   delete(name: string): Promise<boolean>;
 }
 
+const digest = z.custom<Digest>((value) => typeof value === "string" && isDigest(value));
 const schema = z.object({
   name: z.string(),
-  digest: z.custom<Digest>((value) => typeof value === "string" && isDigest(value)),
+  digest,
   namedAtMs: z.number(),
+  manifestDigest: digest.optional(),
 });
 
 /** Names as files in a folder, one each, called by the hash of the name (names hold slashes and can be long). */

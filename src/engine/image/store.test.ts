@@ -4,7 +4,7 @@ import { chmod, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from "
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { ImageStore } from "./index.ts";
+import { ImageStore, importRootfs } from "./index.ts";
 import { buildTar, inChunks, type TestEntry } from "./tar/tar-builder.test-support.ts";
 import { describeForTest, openDisk, type Workspace, workspace } from "./workspace.test-support.ts";
 
@@ -14,7 +14,7 @@ const rootfs: TestEntry[] = [
 ];
 
 const add = (ws: Workspace, name: string, entries = rootfs) =>
-  ws.store.importRootfs({ stream: inChunks(buildTar(entries)), name, config: { cmd: ["/bin/sh"] } });
+  importRootfs(ws.store, { stream: inChunks(buildTar(entries)), name, config: { cmd: ["/bin/sh"] } });
 
 async function filesBelow(folder: string): Promise<string[]> {
   const found = await readdir(folder, { recursive: true, withFileTypes: true });
@@ -61,7 +61,7 @@ test("the store is the same after it is opened again", async () => {
 test("the same layer is stored once, and the same image has the same digest", async () => {
   await using ws = await workspace();
   const [a, b] = await Promise.all([add(ws, "a"), add(ws, "b")]);
-  const c = await ws.store.importRootfs({ stream: inChunks(buildTar(rootfs)), name: "c" });
+  const c = await importRootfs(ws.store, { stream: inChunks(buildTar(rootfs)), name: "c" });
   expect(a!.digest).toBe(b!.digest);
   expect(c.digest).not.toBe(a!.digest); // another configuration
   expect(await readdir(join(ws.path, "images/blobs"))).toHaveLength(1);
@@ -133,8 +133,8 @@ test("a damaged index or manifest is internal and does not hide other images", a
   await expect(ws.store.rootDisk("bad")).rejects.toMatchObject({ code: "internal", message: /index/ });
   await truncate(index, (await stat(index)).size - 9);
   await expect(ws.store.rootDisk("bad")).rejects.toMatchObject({ code: "internal", message: /index/ });
-  await writeFile(join(ws.path, "images/manifests", bad.digest.slice(7)), "{}");
-  await expect(ws.store.get("bad")).rejects.toMatchObject({ code: "internal", message: /manifest/ });
+  await writeFile(join(ws.path, "images/configs", bad.digest.slice(7)), "{}");
+  await expect(ws.store.get("bad")).rejects.toMatchObject({ code: "internal", message: /configuration/ });
   expect((await ws.store.list()).flatMap(({ names }) => names)).toEqual(["good"]);
 });
 
@@ -169,12 +169,12 @@ test("an import can be cancelled, also when its source has stalled", async () =>
     await delay(3_600_000, undefined, { ref: false });
   })();
   await expect(
-    ws.store.importRootfs({ stream: stalled, name: "a", signal: abort.signal }),
+    importRootfs(ws.store, { stream: stalled, name: "a", signal: abort.signal }),
   ).rejects.toMatchObject({
     code: "cancelled",
   });
   await expect(
-    ws.store.importRootfs({ stream: inChunks(buildTar(rootfs)), name: "a", signal: AbortSignal.abort() }),
+    importRootfs(ws.store, { stream: inChunks(buildTar(rootfs)), name: "a", signal: AbortSignal.abort() }),
   ).rejects.toMatchObject({ code: "cancelled" });
   expect(await filesBelow(join(ws.path, "images"))).toEqual([]);
   expect(await readdir(join(ws.path, "images/incoming"))).toEqual([]);
@@ -224,7 +224,7 @@ test("imports beside sweeps lose nothing", async () => {
 test("a sweep leaves alone what an import is just about to name", async () => {
   await using ws = await workspace();
   let sweep: Promise<unknown> | undefined;
-  await ws.store.importRootfs({
+  await importRootfs(ws.store, {
     stream: inChunks(buildTar(rootfs)),
     name: "a",
     onProgress: ({ phase }) => {
@@ -255,7 +255,7 @@ test("progress goes through both phases", async () => {
   const seen: { phase: string; bytes: number; entries: number }[] = [];
   const entries = Array.from({ length: 600 }, (_, i) => ({ path: `f${i}`, data: Buffer.alloc(100) }));
   const archive = buildTar(entries);
-  await ws.store.importRootfs({
+  await importRootfs(ws.store, {
     stream: inChunks(archive),
     name: "a",
     onProgress: (progress) => seen.push(progress),
@@ -267,13 +267,13 @@ test("progress goes through both phases", async () => {
 test("killed at any moment, an import leaves nothing that counts", async () => {
   await using ws = await workspace();
   const script = `
-    import { ImageStore } from ${JSON.stringify(import.meta.resolve("./index.ts"))};
+    import { ImageStore, importRootfs } from ${JSON.stringify(import.meta.resolve("./index.ts"))};
     const store = await ImageStore.open({ directory: process.argv[1], describeDisk: (e) => JSON.stringify(e) });
     process.stdout.write("ready");
     const chunk = Buffer.alloc(65536, 1);
     const header = Buffer.from(process.argv[2], "base64");
     async function* endless() { yield header; for (;;) yield chunk; }
-    await store.importRootfs({ stream: endless(), name: "half" });`;
+    await importRootfs(store, { stream: endless(), name: "half" });`;
   const header = buildTar([{ path: "huge", size: 2 ** 33 - 1 }])
     .subarray(0, 512)
     .toString("base64");

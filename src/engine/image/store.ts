@@ -1,30 +1,35 @@
 /**
- * The images of this machine: layers, manifests, root disks and names, in one folder.
+ * The images of this machine: layers, configurations, root disks and names, in one folder.
  *
- *     blobs/ trees/    layers (layer-store.ts)
- *     manifests/<hex>  what an image is made of (manifest.ts)
- *     disks/<hex>/     an image as a VM gets it (root-disk.ts), made when first needed
- *     names/           which image a name means (names.ts)
- *     incoming/        work under way
+ *     blobs/ recipes/ trees/   layers (layer/layer-store.ts)
+ *     configs/<hex>            what an image is made of and how it is run (configs.ts)
+ *     disks/<hex>/             an image as a VM gets it (erofs/root-disk.ts), made when first needed
+ *     names/                   which image a name means (names.ts)
+ *     incoming/                work under way
  *
  * All but the names is content-addressed, written beside and renamed. One process at a time owns the folder.
  */
 
-import { lstat, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { SandboxError } from "../../contract/errors.ts";
 import type { DiskDescriptorWriter } from "../disk/index.ts";
-import { EMPTY_CONFIG, type ImageConfig } from "./config.ts";
-import { type Digest, hexOf, isDigest } from "./digest.ts";
-import { PARTIAL_SUFFIX, syncDirectory, writeDurably } from "./durable.ts";
-import { buildRootDisk, findRootDisk, type RootDisk } from "./erofs/root-disk.ts";
-import { Holds, LayerStore } from "./layer/layer-store.ts";
+import type { ImageConfig } from "./config.ts";
+import { ConfigFiles, type StoredConfig } from "./configs.ts";
+import { type Digest, isDigest } from "./digest.ts";
+import type { RootDisk } from "./erofs/root-disk.ts";
+import { RootDisks } from "./erofs/root-disks.ts";
+import { type Hold, Holds } from "./holds.ts";
+import type { LayerFacts } from "./layer/layer-index.ts";
+import { type HeldLayer, type IngestLayerOptions, LayerStore } from "./layer/layer-store.ts";
 import { DEFAULT_IMAGE_LIMITS, type ImageLimits } from "./limits.ts";
-import { decodeManifest, encodeManifest, type ImageManifest, type ManifestLayer } from "./manifest.ts";
-import { FileImageNames, type ImageNames } from "./names.ts";
+import { FileImageNames, type ImageNames, type NamedImage } from "./names.ts";
+import { type OciImage, parseOciImage } from "./oci-image.ts";
+import { Quota } from "./quota.ts";
 import { canonicalName, familiarName, parseReference } from "./reference.ts";
 import { Serial } from "./serial.ts";
 import { storing } from "./storage-error.ts";
+import { measure, type StoreUsage, type SweepReport, sweep, usageOf } from "./sweep.ts";
+import { ImageTree } from "./tree/image-tree.ts";
 
 export interface ImageStoreOptions {
   /** The store's folder; made if it is missing. */
@@ -34,147 +39,174 @@ export interface ImageStoreOptions {
   /** Where names are kept; files in the store's folder unless told. */
   names?: ImageNames;
   limits?: Partial<ImageLimits>;
+  /** Bytes that the store may take on disk, asked anew each time. Default: no limit. */
+  quotaBytes?: () => number | undefined;
+  /** Layers that others need, whatever images there are. */
+  otherLayers?: () => Promise<Iterable<Digest>>;
 }
 
 /** An image of the store. */
 export interface StoredImage {
+  /** sha256 of its OCI configuration. */
   digest: Digest;
   /** Its names, short and sorted: `python:3.12`, `msb/python`. None for an image that was replaced or removed by name. */
   names: string[];
+  /** Name and digest by which registries know it: `python@sha256:…`. */
+  manifestDigests: string[];
   config: ImageConfig;
+  oci: OciImage;
+  /** The OCI configuration, byte for byte. */
+  rawConfig: Buffer;
   /** Lowest first. */
-  layers: ManifestLayer[];
+  layers: LayerFacts[];
   /** Bytes of the contents of its layers. Layers may be shared with other images. */
   sizeBytes: number;
   /** When it was first given one of its names, milliseconds of Unix time; 0 for an image without a name. */
   namedAtMs: number;
 }
 
-export interface ImportProgress {
-  /** `ingest`: the archive streams in. `disk`: the root disk is being made. */
-  phase: "ingest" | "disk";
-  /** Uncompressed bytes of the archive so far. */
-  bytes: number;
-  entries: number;
-}
-
-export interface ImportOptions {
-  /** The root file system as a tar: plain, gzip or zstd. */
-  stream: AsyncIterable<Uint8Array>;
-  name: string;
-  /** What is left out is empty. */
-  config?: Partial<ImageConfig>;
-  onProgress?: (progress: ImportProgress) => void;
-  signal?: AbortSignal;
-}
-
-export interface SweepReport {
-  images: number;
-  layers: number;
-  disks: number;
-  freedBytes: number;
+export interface AddImageOptions {
+  /** The OCI configuration; its layers are in the store and held by the caller. */
+  config: Uint8Array;
+  /** Its reference. Takes the name from the image that had it. Default: none. */
+  name?: string | undefined;
+  /** By which the name's registry knows the image. */
+  manifestDigest?: Digest | undefined;
 }
 
 export class ImageStore {
-  readonly #directory: string;
-  readonly #describeDisk: DiskDescriptorWriter;
+  readonly directory: string;
   readonly #names: ImageNames;
-  readonly #limits: ImageLimits;
+  readonly #quota: Quota;
   readonly #layers: LayerStore;
+  readonly #configs: ConfigFiles;
+  readonly #disks: RootDisks;
+  readonly #otherLayers: () => Promise<Iterable<Digest>>;
   /** Images that are being used or made just now. */
   readonly #holds = new Holds();
-  readonly #disksUnderWay = new Map<Digest, Promise<RootDisk>>();
-  /** Giving names and sweeping exclude each other: an image must not vanish between its manifest and its name. */
+  /** Giving names and sweeping exclude each other: an image must not vanish between its configuration and its name. */
   readonly #changes = new Serial();
 
   private constructor(options: ImageStoreOptions) {
-    this.#directory = options.directory;
-    this.#describeDisk = options.describeDisk;
-    this.#names = options.names ?? new FileImageNames(join(options.directory, "names"));
-    this.#limits = { ...DEFAULT_IMAGE_LIMITS, ...options.limits };
-    this.#layers = new LayerStore(options.directory, this.#limits);
+    const { directory } = options;
+    const limits = { ...DEFAULT_IMAGE_LIMITS, ...options.limits };
+    this.directory = directory;
+    this.#names = options.names ?? new FileImageNames(join(directory, "names"));
+    this.#quota = new Quota(options.quotaBytes ?? (() => undefined));
+    this.#layers = new LayerStore(directory, limits, this.#quota);
+    this.#configs = new ConfigFiles(join(directory, "configs"));
+    this.#disks = new RootDisks({
+      directory: join(directory, "disks"),
+      layers: this.#layers,
+      describe: options.describeDisk,
+      limits,
+      quota: this.#quota,
+    });
+    this.#otherLayers = options.otherLayers ?? (async () => []);
   }
 
   /** Opens the store. Errors: `permission_denied`, `resource_exhausted`, `internal`. */
   static async open(options: ImageStoreOptions): Promise<ImageStore> {
     const store = new ImageStore(options);
     await storing("opening the image store", async () => {
-      for (const folder of ["manifests", "disks"]) {
-        await mkdir(join(options.directory, folder), { recursive: true, mode: 0o755 });
-      }
-      await store.#layers.open();
+      await Promise.all([store.#layers.open(), store.#configs.open(), store.#disks.open()]);
+      store.#quota.set(await measure(store.#parts));
     });
     return store;
   }
 
+  /** A layer that is here, kept from sweeps until it is let go; undefined if it is not here. */
+  holdLayer(layer: Digest): Promise<HeldLayer | undefined> {
+    return this.#layers.hold(layer);
+  }
+
   /**
-   * Takes in a root file system as an image of one layer, makes its root disk, and gives it `name`. An image that had
-   * the name before keeps all but the name. After an error the store is as it was (but for what a sweep frees).
+   * Takes a layer in: a tar, plain, gzip or zstd. See `LayerStore.ingest`.
    *
-   * Errors: `invalid_argument` (name, archive), `unsupported` (compression), `cancelled`, `resource_exhausted`.
+   * Errors: `invalid_argument` naming the layer and the entry, `unsupported` (compression), `cancelled`, `resource_exhausted`.
    */
-  async importRootfs(options: ImportOptions): Promise<StoredImage> {
-    const name = canonicalName(parseReference(options.name));
-    const what = `importing ${options.name}`;
-    let progress: ImportProgress = { phase: "ingest", bytes: 0, entries: 0 };
-    const { layer, hold } = await storing(what, () =>
-      this.#layers.ingest({
-        source: options.stream,
-        signal: options.signal,
-        onProgress: (bytes, entries) => {
-          progress = { phase: "ingest", bytes, entries };
-          options.onProgress?.(progress);
-        },
-      }),
-    );
-    using _layerHold = hold;
-    if (layer.entries === 0) {
-      throw new SandboxError("invalid_argument", `the archive for ${options.name} is empty`, {
-        hint: "Give a tar archive of a root file system.",
-      });
-    }
-    const { digest, tarBytes, blobBytes, entries } = layer;
-    const manifest: ImageManifest = {
-      format: 1,
-      layers: [{ digest, tarBytes, blobBytes, entries }],
-      config: { ...EMPTY_CONFIG, ...options.config },
-    };
-    options.onProgress?.({ ...progress, phase: "disk" });
-    const image = await this.#addImage(manifest, name);
-    return this.#toStored(image, manifest);
+  ingestLayer(options: IngestLayerOptions): Promise<HeldLayer> {
+    return storing(`taking in ${options.what}`, () => this.#layers.ingest(options));
   }
 
-  /** Stores a manifest whose layers are here and held, makes its disk, and names it. */
-  async #addImage(manifest: ImageManifest, name: string): Promise<Digest> {
-    const { digest, text } = encodeManifest(manifest);
+  /** The exact tar of a layer, in pieces that are valid until the next. Errors: `not_found`, `internal` for a damaged one. */
+  layerTar(layer: Digest): AsyncGenerator<Buffer> {
+    return this.#layers.tar(layer);
+  }
+
+  /**
+   * Stores an image of layers that are here and held by the caller, makes its root disk, and gives it its name. An image without a
+   * name lasts as long as somebody holds it or a sandbox stands on it.
+   *
+   * Errors: `invalid_argument` (configuration, layers that do not merge), `not_found` (a layer), `resource_exhausted`.
+   */
+  async addImage({ config, name, manifestDigest }: AddImageOptions): Promise<StoredImage> {
+    const parsed = parseOciImage(config);
+    const { digest } = parsed;
     using _hold = this.#holds.hold(digest);
-    await this.#rootDisk(digest, manifest); // layers that do not merge are found out before the image has a name
+    const layers = await this.#layerFacts(parsed.layers);
+    if (layers.length === 0) throw new SandboxError("invalid_argument", "an image needs at least one layer");
+    await this.#disks.make(digest, layers); // layers that do not merge are found out before the image has a name
+    const full = name === undefined ? undefined : canonicalName(parseReference(name));
     await this.#changes.run(() =>
-      storing(`storing the image ${name}`, async () => {
-        await writeDurably(this.#manifestPath(digest), text, 0o644);
-        await this.#names.set({ name, digest, namedAtMs: Date.now() });
+      storing(`storing the image ${full ?? digest}`, async () => {
+        await this.#configs.put(digest, config);
+        if (full !== undefined) {
+          const named: NamedImage = { name: full, digest, namedAtMs: Date.now() };
+          await this.#names.set(manifestDigest === undefined ? named : { ...named, manifestDigest });
+        }
       }),
     );
-    return digest;
+    return await this.#toStored({ ...parsed, rawConfig: Buffer.from(config) }, layers);
   }
 
-  /** An image by name or digest. Errors: `not_found`, naming it and listing what there is; `invalid_argument`. */
+  /** Keeps an image from sweeps, also one that is only about to be added. */
+  hold(image: Digest): Hold {
+    return this.#holds.hold(image);
+  }
+
+  /** An image by name or digest. Errors: `not_found`, naming it and listing what there is; `invalid_argument`; `internal` for a damaged one. */
   async get(nameOrDigest: string): Promise<StoredImage> {
-    const digest = await this.#resolve(nameOrDigest);
-    const manifest = await this.#manifest(digest);
-    if (manifest === undefined) throw await this.#unknown(nameOrDigest);
-    return this.#toStored(digest, manifest);
+    const config = await this.#configOf(nameOrDigest);
+    return this.#toStored(config, await this.#layerFacts(config.layers));
   }
 
   /** All images, also those without a name, by first name. Damaged ones are left out; `get` says what ails them. */
   async list(): Promise<StoredImage[]> {
     const images: StoredImage[] = [];
-    for (const digest of await this.#digests("manifests")) {
-      const manifest = await this.#manifest(digest).catch(() => undefined);
-      if (manifest !== undefined) images.push(await this.#toStored(digest, manifest));
+    for (const digest of await this.#configs.list()) {
+      const image = await this.get(digest).catch(() => undefined);
+      if (image !== undefined) images.push(image);
     }
     const key = ({ names, digest }: StoredImage) => names[0] ?? `~${digest}`;
     return images.sort((a, b) => (key(a) < key(b) ? -1 : 1));
+  }
+
+  /** Gives an image another name. Errors: `not_found`, `invalid_argument` for a name with a digest. */
+  async tag(nameOrDigest: string, target: string): Promise<StoredImage> {
+    const reference = parseReference(target);
+    if (reference.digest !== undefined) {
+      throw new SandboxError(
+        "invalid_argument",
+        `an image cannot be given the name ${target}: a digest is not chosen`,
+        {
+          hint: "Give a name and a tag, as my/image:1.0.",
+        },
+      );
+    }
+    await this.#changes.run(async () => {
+      const { digest } = await this.#configOf(nameOrDigest);
+      await this.#names.set({ name: canonicalName(reference), digest, namedAtMs: Date.now() });
+    });
+    return this.get(target);
+  }
+
+  /** Remembers by which digest the registry of a name knows its image: after a push. */
+  async setManifestDigest(name: string, manifestDigest: Digest): Promise<void> {
+    await this.#changes.run(async () => {
+      const named = await this.#names.get(canonicalName(parseReference(name)));
+      if (named !== undefined) await this.#names.set({ ...named, manifestDigest });
+    });
   }
 
   /**
@@ -184,12 +216,9 @@ export class ImageStore {
   async remove(nameOrDigest: string): Promise<void> {
     await this.#changes.run(async () => {
       const digest = await this.#resolve(nameOrDigest);
-      if (!isDigest(nameOrDigest)) {
-        await this.#names.delete(canonicalName(parseReference(nameOrDigest)));
-        return;
-      }
-      for (const named of await this.#names.list()) {
-        if (named.digest === digest) await this.#names.delete(named.name);
+      const named = isDigest(nameOrDigest) ? undefined : await this.#named(nameOrDigest);
+      for (const { name } of named === undefined ? await this.#namesOf(digest) : [named]) {
+        await this.#names.delete(name);
       }
     });
   }
@@ -203,115 +232,109 @@ export class ImageStore {
   async rootDisk(nameOrDigest: string): Promise<RootDisk> {
     const digest = await this.#resolve(nameOrDigest);
     using _hold = this.#holds.hold(digest);
-    const found = await findRootDisk(this.#diskPath(digest), digest);
+    const found = await this.#disks.find(digest);
     if (found !== undefined) return found;
-    const manifest = await this.#manifest(digest);
-    if (manifest === undefined) throw await this.#unknown(nameOrDigest);
-    return this.#rootDisk(digest, manifest);
+    const { layers } = await this.get(nameOrDigest);
+    return await this.#disks.make(digest, layers);
   }
 
-  #rootDisk(digest: Digest, manifest: ImageManifest): Promise<RootDisk> {
-    let underWay = this.#disksUnderWay.get(digest);
-    if (underWay === undefined) {
-      underWay = storing(`making the root disk of image ${digest}`, () =>
-        this.#makeDisk(digest, manifest),
-      ).finally(() => this.#disksUnderWay.delete(digest));
-      this.#disksUnderWay.set(digest, underWay);
-    }
-    return underWay;
+  /** The image's merged file system, to be read. Errors: as `get`. */
+  async openTree(nameOrDigest: string): Promise<ImageTree> {
+    const { layers } = await this.#configOf(nameOrDigest);
+    return this.openLayers(layers);
   }
 
-  async #makeDisk(digest: Digest, manifest: ImageManifest): Promise<RootDisk> {
-    const path = this.#diskPath(digest);
-    const there = await findRootDisk(path, digest);
-    if (there !== undefined) return there;
-    await using incoming = await this.#layers.newFolder();
-    const directory = join(incoming.path, "disk");
-    await buildRootDisk({
-      manifest,
-      directory,
-      indexPath: (layer) => this.#layers.indexPath(layer),
-      blobPath: (layer) => this.#layers.blobPath(layer),
-      describe: this.#describeDisk,
-      limits: this.#limits,
-    });
-    await syncDirectory(directory);
-    await rename(directory, path);
-    await syncDirectory(join(this.#directory, "disks"));
-    return (await findRootDisk(path, digest))!;
+  /** The merged file system of layers that are here, lowest first. Errors: `not_found`, `invalid_argument` if they do not merge. */
+  openLayers(layers: readonly Digest[]): Promise<ImageTree> {
+    return ImageTree.open(this.#layers, layers);
   }
 
   /**
    * Frees what nothing refers to: half-written leftovers of a crash, images without a name that are not in `inUse`, and
    * layers and disks of no image. Safe beside imports and starts. To be called at start, and to prune.
    */
-  async sweep(options: { inUse: Iterable<Digest> }): Promise<SweepReport> {
+  sweep(options: { inUse: Iterable<Digest> }): Promise<SweepReport> {
     return this.#changes.run(() =>
-      storing("sweeping the image store", () => this.#sweep(new Set(options.inUse))),
+      storing("sweeping the image store", () => sweep(this.#parts, new Set(options.inUse))),
     );
   }
 
-  async #sweep(keep: Set<Digest>): Promise<SweepReport> {
-    const report: SweepReport = { images: 0, layers: 0, disks: 0, freedBytes: 0 };
-    if (this.#names instanceof FileImageNames) await this.#names.sweep();
-    for (const { digest } of await this.#names.list()) keep.add(digest);
-    const isKept = (digest: Digest) => keep.has(digest) || this.#holds.has(digest);
-
-    const layers = new Set<Digest>();
-    for (const file of await readdir(join(this.#directory, "manifests"))) {
-      const digest: Digest = `sha256:${file}`;
-      const manifest = isDigest(digest) ? await this.#manifest(digest).catch(() => undefined) : undefined;
-      if (isKept(digest)) {
-        for (const layer of manifest?.layers ?? []) layers.add(layer.digest);
-        continue;
-      }
-      await rm(join(this.#directory, "manifests", file), { force: true });
-      if (!file.endsWith(PARTIAL_SUFFIX)) report.images++;
-    }
-    for (const file of await readdir(join(this.#directory, "disks"))) {
-      if (isKept(`sha256:${file}`)) continue;
-      report.freedBytes += await this.#removeDisk(join(this.#directory, "disks", file));
-      report.disks++;
-    }
-    const freed = await this.#layers.sweep(layers);
-    report.layers = freed.layers;
-    report.freedBytes += freed.bytes;
-    return report;
+  /** Where the space went. `inUse`: images that sandboxes stand on. */
+  usage(options: { inUse: Iterable<Digest> }): Promise<StoreUsage> {
+    return usageOf(this.#parts, new Set(options.inUse));
   }
 
-  /** Removes a root disk; returns its own bytes, without those of the layers. */
-  async #removeDisk(path: string): Promise<number> {
-    await using incoming = await this.#layers.newFolder();
-    const metadata = await lstat(join(path, "meta.erofs")).catch(() => undefined);
-    await rename(path, join(incoming.path, "disk")); // gone at once, not file by file
-    return (metadata?.blocks ?? 0) * 512;
+  get #parts() {
+    return {
+      names: this.#names,
+      layers: this.#layers,
+      configs: this.#configs,
+      disks: this.#disks,
+      holds: this.#holds,
+      quota: this.#quota,
+      otherLayers: this.#otherLayers,
+    };
+  }
+
+  async #configOf(nameOrDigest: string): Promise<StoredConfig> {
+    const config = await this.#configs.get(await this.#resolve(nameOrDigest));
+    if (config === undefined) throw await this.#unknown(nameOrDigest);
+    return config;
+  }
+
+  async #layerFacts(layers: readonly Digest[]): Promise<LayerFacts[]> {
+    const facts = await Promise.all(layers.map((layer) => this.#layers.facts(layer)));
+    return facts.map((found, i) => {
+      if (found !== undefined) return found;
+      throw new SandboxError("internal", `layer ${layers[i]} is missing from the store`, {
+        hint: "Remove the images that use this layer, and import or pull them again.",
+      });
+    });
   }
 
   async #resolve(nameOrDigest: string): Promise<Digest> {
     if (isDigest(nameOrDigest)) return nameOrDigest;
-    const named = await this.#names.get(canonicalName(parseReference(nameOrDigest)));
+    const named = await this.#named(nameOrDigest);
     if (named === undefined) throw await this.#unknown(nameOrDigest);
     return named.digest;
   }
 
-  async #manifest(digest: Digest): Promise<ImageManifest | undefined> {
-    try {
-      return decodeManifest(await readFile(this.#manifestPath(digest), "utf8"), digest);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-      throw error;
-    }
+  /** A name, or `name@digest` of an image whose registry knows it by that digest, whatever its tag. */
+  async #named(name: string): Promise<NamedImage | undefined> {
+    const reference = parseReference(name);
+    const named = await this.#names.get(canonicalName(reference));
+    if (named !== undefined || reference.digest === undefined) return named;
+    const { registry, path, digest } = reference;
+    return (await this.#names.list()).find((other) => {
+      const theirs = parseReference(other.name);
+      return theirs.registry === registry && theirs.path === path && other.manifestDigest === digest;
+    });
   }
 
-  async #toStored(digest: Digest, manifest: ImageManifest): Promise<StoredImage> {
-    const named = (await this.#names.list()).filter((image) => image.digest === digest);
+  async #namesOf(digest: Digest): Promise<NamedImage[]> {
+    return (await this.#names.list()).filter((named) => named.digest === digest);
+  }
+
+  async #toStored(config: StoredConfig, layers: LayerFacts[]): Promise<StoredImage> {
+    const { digest, oci, rawConfig } = config;
+    const named = await this.#namesOf(digest);
+    const known = named.filter(({ manifestDigest }) => manifestDigest !== undefined);
     return {
       digest,
       names: named.map(({ name }) => familiarName(parseReference(name))),
+      manifestDigests: [
+        ...new Set(
+          known.map(({ name, manifestDigest }) =>
+            familiarName({ ...parseReference(name), tag: undefined, digest: manifestDigest }),
+          ),
+        ),
+      ],
       namedAtMs: named.length === 0 ? 0 : Math.min(...named.map((image) => image.namedAtMs)),
-      config: manifest.config,
-      layers: manifest.layers,
-      sizeBytes: manifest.layers.reduce((sum, { blobBytes }) => sum + blobBytes, 0),
+      config: config.config,
+      oci,
+      rawConfig,
+      layers,
+      sizeBytes: layers.reduce((sum, { blobBytes }) => sum + blobBytes, 0),
     };
   }
 
@@ -320,21 +343,11 @@ export class ImageStore {
     const shown =
       names.length > 10 ? `${names.slice(0, 10).join(", ")} and ${names.length - 10} more` : names.join(", ");
     return new SandboxError("not_found", `there is no image ${JSON.stringify(nameOrDigest)}`, {
-      hint: names.length === 0 ? "There are no images yet: import one." : `The images there are: ${shown}.`,
+      hint:
+        names.length === 0
+          ? "There are no images yet: pull or import one."
+          : `The images there are: ${shown}.`,
       details: { image: nameOrDigest },
     });
-  }
-
-  async #digests(folder: string): Promise<Digest[]> {
-    const files = await readdir(join(this.#directory, folder));
-    return files.map((file) => `sha256:${file}`).filter(isDigest);
-  }
-
-  #manifestPath(digest: Digest): string {
-    return join(this.#directory, "manifests", hexOf(digest));
-  }
-
-  #diskPath(digest: Digest): string {
-    return join(this.#directory, "disks", hexOf(digest));
   }
 }

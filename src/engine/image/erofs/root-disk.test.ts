@@ -5,7 +5,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type ByteString, toBytes } from "../byte-string.ts";
-import type { RootDisk } from "../index.ts";
+import { importRootfs, type RootDisk } from "../index.ts";
 import { buildTar, inChunks, type TestEntry } from "../tar/tar-builder.test-support.ts";
 import { openDisk, workspace } from "../workspace.test-support.ts";
 
@@ -23,7 +23,7 @@ async function diskOf(
   check: (disk: RootDisk, folder: string) => unknown,
 ): Promise<void> {
   await using ws = await workspace();
-  await ws.store.importRootfs({ stream: inChunks(buildTar(entries), 7777), name: "msb/test" });
+  await importRootfs(ws.store, { stream: inChunks(buildTar(entries), 7777), name: "msb/test" });
   await check(await ws.store.rootDisk("msb/test"), ws.path);
 }
 

@@ -17,9 +17,8 @@ import { SandboxError } from "../../../contract/errors.ts";
 import type { DiskDescriptorWriter, FlatExtent } from "../../disk/index.ts";
 import type { Digest } from "../digest.ts";
 import { writeDurably } from "../durable.ts";
-import { readIndex } from "../layer/layer-index.ts";
+import { type LayerFacts, readIndex } from "../layer/layer-index.ts";
 import type { ImageLimits } from "../limits.ts";
-import type { ImageManifest } from "../manifest.ts";
 import { TreeBuilder } from "../tree/tree.ts";
 import { buildErofs } from "./erofs.ts";
 
@@ -42,31 +41,35 @@ const manifestSchema = z.object({
 });
 
 export interface BuildOptions {
-  manifest: ImageManifest;
+  /** Lowest first. */
+  layers: readonly LayerFacts[];
   /** A folder that does not exist yet. Removed by the caller on failure. */
   directory: string;
   indexPath: (layer: Digest) => string;
   blobPath: (layer: Digest) => string;
   describe: DiskDescriptorWriter;
   limits: ImageLimits;
+  /** Hears of bytes before they are written, and throws if there is no room for them. */
+  charge: (bytes: number) => void;
 }
 
 /** Makes the folder. Errors: `invalid_argument` for layers that do not fit together, `internal`, of the file system. */
 export async function buildRootDisk(options: BuildOptions): Promise<void> {
-  const { manifest, directory } = options;
+  const { layers, directory } = options;
   const tree = new TreeBuilder(options.limits.maxEntries);
-  for (const { digest } of manifest.layers) {
+  for (const { digest } of layers) {
     const path = options.indexPath(digest);
     await tree.add(readIndex(path, digest, "marks"), readIndex(path, digest, "entries"));
   }
   const metadata = buildErofs(tree.root, {
-    blobBytes: manifest.layers.map(({ blobBytes }) => blobBytes),
+    blobBytes: layers.map(({ blobBytes }) => blobBytes),
     maxMetadataBytes: options.limits.maxMetadataBytes,
   });
 
+  options.charge(metadata.length);
   await mkdir(directory);
   const extents: FlatExtent[] = [{ file: METADATA, sizeBytes: metadata.length }];
-  for (const [i, { digest, blobBytes }] of manifest.layers.entries()) {
+  for (const [i, { digest, blobBytes }] of layers.entries()) {
     if (blobBytes === 0) continue; // a layer without contents has no place on the device
     const file = `blob-${String(i).padStart(3, "0")}`;
     await link(options.blobPath(digest), join(directory, file));

@@ -21,12 +21,17 @@ const MIN_HOLE_BYTES = 64 * 1024;
 // along the way, in the background, lets the disk work while we parse.
 const SYNC_BYTES = 32 * 1024 * 1024;
 
+/** Hears of each piece of contents, in order: where in the blob it has gone. */
+export type OnStored = (offset: number, length: number) => void;
+
 /** Where the contents of a file lie, as the index has it. */
 export type FilePlace = Pick<FileRow, "size" | "block" | "chunks">;
 
 export class BlobWriter {
   readonly #file: FileHandle;
   readonly #maxBytes: number;
+  readonly #onStored: OnStored;
+  readonly #charge: (bytes: number) => void;
   #buffer = Buffer.allocUnsafe(BUFFER_BYTES);
   #spare = Buffer.allocUnsafe(BUFFER_BYTES);
   #filled = 0;
@@ -37,9 +42,12 @@ export class BlobWriter {
   #syncError: unknown;
   #unsynced = 0;
 
-  constructor(file: FileHandle, maxBytes: number) {
+  /** `charge` hears of bytes before they are written, and throws if there is no room for them. */
+  constructor(file: FileHandle, maxBytes: number, onStored: OnStored, charge: (bytes: number) => void) {
     this.#file = file;
     this.#maxBytes = maxBytes;
+    this.#onStored = onStored;
+    this.#charge = charge;
   }
 
   get #position(): number {
@@ -108,6 +116,7 @@ export class BlobWriter {
   }
 
   async #write(piece: Buffer): Promise<void> {
+    this.#onStored(this.#position, piece.length);
     for (let at = 0; at < piece.length; ) {
       const copied = piece.copy(this.#buffer, this.#filled, at);
       at += copied;
@@ -132,6 +141,7 @@ export class BlobWriter {
     if (this.#filled === 0) return;
     await this.#writing;
     if (this.#unsynced >= SYNC_BYTES && this.#syncing === undefined) this.#syncInBackground();
+    this.#charge(this.#filled);
     const [full, length, position] = [this.#buffer, this.#filled, this.#base];
     this.#writing = writeAll(this.#file, full.subarray(0, length), position);
     // The error is reported where the write is awaited; without this it would count as unhandled until then.

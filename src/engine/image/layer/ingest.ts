@@ -1,6 +1,6 @@
 /**
- * Takes a layer in: one pass over its tar, from whatever stream it comes, gives the blob (contents of its files) and
- * the index (all else). Memory stays constant, whatever the layer's size; nothing is unpacked to the host's
+ * Takes a layer in: one pass over its tar, from whatever stream it comes, gives the blob (contents of its files),
+ * the index (all else) and the recipe (what gives the same tar back). Memory stays constant, whatever the layer's size; nothing is unpacked to the host's
  * file system and no name of the layer ever becomes a name on the host.
  */
 
@@ -14,30 +14,34 @@ import { type ImageLimits, MAX_PATH_BYTES, MAX_XATTR_BYTES } from "../limits.ts"
 import { ByteReader } from "../tar/byte-reader.ts";
 import { decompress } from "../tar/decompress.ts";
 import { readTar, type TarEntry } from "../tar/tar.ts";
-import { BlobWriter } from "./blob.ts";
-import { END_LINE, encodeIndexHeader, encodeRow, type InodeRow, type LayerRow } from "./layer-index.ts";
+import { BlobWriter, type FilePlace } from "./blob.ts";
+import {
+  END_LINE,
+  encodeIndexHeader,
+  encodeRow,
+  HEADER_BYTES,
+  type InodeRow,
+  type LayerFacts,
+  type LayerRow,
+} from "./layer-index.ts";
 import { cleanPath, pathMeaning, refuse } from "./layer-path.ts";
+import { RecipeWriter } from "./layer-recipe.ts";
 
 export interface IngestOptions {
   /** The layer's tar: plain, gzip or zstd. */
   source: AsyncIterable<Uint8Array>;
-  /** A folder of our own, where the files `blob` and `tree` are made. Removed by the caller on failure. */
+  /** A folder of our own, where the files `blob`, `tree` and `recipe` are made. Removed by the caller on failure. */
   directory: string;
   limits: ImageLimits;
+  /** Hears of bytes before they are written, and throws if there is no room for them. */
+  charge?: ((bytes: number) => void) | undefined;
   /** Called now and then with the uncompressed bytes and the entries so far. */
   onProgress?: ((bytes: number, entries: number) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
 /** A layer that has been taken in. */
-export interface IngestedLayer {
-  /** sha256 of the uncompressed tar: what OCI calls the layer's diff ID. */
-  digest: Digest;
-  /** Bytes of the uncompressed tar. */
-  tarBytes: number;
-  /** Bytes of the blob; a multiple of 4 KiB. */
-  blobBytes: number;
-  entries: number;
+export interface IngestedLayer extends LayerFacts {
   /** Extended attributes that were left out because a guest could not make sense of them. */
   skippedXattrs: number;
 }
@@ -45,7 +49,7 @@ export interface IngestedLayer {
 const PROGRESS_ENTRIES = 256;
 
 /**
- * Ingests one layer. Both files are on the disk (fsync) when this returns.
+ * Ingests one layer. All files are on the disk (fsync) when this returns.
  *
  * Errors: `invalid_argument` naming the entry, `unsupported` (compression), `cancelled`; errors of the file system
  * and of the source come out as they are.
@@ -53,10 +57,19 @@ const PROGRESS_ENTRIES = 256;
 export async function ingestLayer(options: IngestOptions): Promise<IngestedLayer> {
   await using blobFile = await openNew(join(options.directory, "blob"));
   await using treeFile = await openNew(join(options.directory, "tree"));
-  const { limits, signal } = options;
+  await using recipeFile = await openNew(join(options.directory, "recipe"));
+  const { limits, signal, charge = () => {} } = options;
   const reader = new ByteReader(cancellable(decompress(options.source), signal), limits.maxLayerBytes);
-  const blob = new BlobWriter(blobFile, limits.maxBlobBytes);
-  const rows = new RowWriter(treeFile);
+  const recipe = new RecipeWriter(recipeFile, charge);
+  reader.tap = recipe;
+  const blob = new BlobWriter(blobFile, limits.maxBlobBytes, (...range) => recipe.copy(...range), charge);
+  const rows = new RowWriter(treeFile, charge);
+  const store = async (entry: TarEntry) => {
+    reader.tap = undefined; // the blob has these bytes
+    const place = await blob.append(entry);
+    reader.tap = recipe;
+    return place;
+  };
   let entries = 0;
   let skippedXattrs = 0;
   try {
@@ -68,26 +81,31 @@ export async function ingestLayer(options: IngestOptions): Promise<IngestedLayer
         );
       }
       skippedXattrs += dropUnknownXattrs(entry);
-      const row = await toRow(entry, blob);
+      const row = await toRow(entry, store);
       if (row !== undefined) await rows.write(row);
       if (entries % PROGRESS_ENTRIES === 0) options.onProgress?.(reader.position, entries);
     }
     await reader.drain(); // the digest covers the padding too
     const digest: Digest = `sha256:${reader.digest()}`;
-    const [blobBytes] = await Promise.all([blob.finish(), rows.finish(digest)]);
+    const [blobBytes] = await Promise.all([blob.finish(), recipe.finish()]);
+    const facts = { digest, tarBytes: reader.position, blobBytes, entries };
+    await rows.finish(facts);
     options.onProgress?.(reader.position, entries);
-    return { digest, tarBytes: reader.position, blobBytes, entries, skippedXattrs };
+    return { ...facts, skippedXattrs };
   } catch (error) {
     if (signal?.aborted) throw cancelled(signal);
     throw error;
   } finally {
-    await blob.abandon();
+    await Promise.all([blob.abandon(), recipe.abandon()]);
     await reader.close().catch(() => {});
   }
 }
 
 /** The row of an entry; undefined for what is no part of the image. Stores the contents of files. */
-async function toRow(entry: TarEntry, blob: BlobWriter): Promise<LayerRow | undefined> {
+async function toRow(
+  entry: TarEntry,
+  store: (entry: TarEntry) => Promise<FilePlace>,
+): Promise<LayerRow | undefined> {
   const path = cleanPath(entry.path);
   const meaning = pathMeaning(path);
   if (meaning.kind === "ignored") return undefined;
@@ -99,7 +117,7 @@ async function toRow(entry: TarEntry, blob: BlobWriter): Promise<LayerRow | unde
   const attributes = checkedAttributes(entry, path);
   switch (entry.type) {
     case "file":
-      return { type: "file", ...attributes, ...(await blob.append(entry)) };
+      return { type: "file", ...attributes, ...(await store(entry)) };
     case "symlink": {
       const target = entry.linkTarget;
       if (target === "" || target.length > MAX_PATH_BYTES || target.includes("\0")) {
@@ -155,11 +173,13 @@ class RowWriter {
   readonly #file: FileHandle;
   #pending: string[] = [];
   #pendingChars = 0;
-  // The header names the layer's digest, which is known last; its place is kept free.
-  #position = Buffer.byteLength(encodeIndexHeader(`sha256:${"0".repeat(64)}`));
+  // The header tells what is known last; its place is kept free.
+  #position = HEADER_BYTES;
+  readonly #charge: (bytes: number) => void;
 
-  constructor(file: FileHandle) {
+  constructor(file: FileHandle, charge: (bytes: number) => void) {
     this.#file = file;
+    this.#charge = charge;
   }
 
   async write(row: LayerRow): Promise<void> {
@@ -173,6 +193,7 @@ class RowWriter {
     const data = Buffer.from(this.#pending.join(""));
     this.#pending = [];
     this.#pendingChars = 0;
+    this.#charge(data.length);
     await this.#writeAt(data, this.#position);
     this.#position += data.length;
   }
@@ -183,10 +204,10 @@ class RowWriter {
     }
   }
 
-  async finish(digest: Digest): Promise<void> {
+  async finish(facts: LayerFacts): Promise<void> {
     this.#pending.push(`${END_LINE}\n`);
     await this.#flush();
-    await this.#writeAt(Buffer.from(encodeIndexHeader(digest)), 0);
+    await this.#writeAt(Buffer.from(encodeIndexHeader(facts)), 0);
     await this.#file.sync();
   }
 }

@@ -7,13 +7,15 @@
  */
 
 import { createReadStream } from "node:fs";
+import { open } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { z } from "zod";
 import { SandboxError } from "../../../contract/errors.ts";
+import { type Digest, isDigest } from "../digest.ts";
 import { MAX_FILE_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES } from "../limits.ts";
 
 /** Goes up when blob or index change their form; layers of another format are ingested again. */
-export const LAYER_FORMAT = 1;
+export const LAYER_FORMAT = 2;
 
 const bytes = (max: number) =>
   z
@@ -78,11 +80,47 @@ export type FileRow = Extract<LayerRow, { type: "file" }>;
 /** A row that makes an inode. */
 export type InodeRow = Exclude<LayerRow, { type: "link" | "whiteout" | "opaque" }>;
 
-const header = z.object({ format: z.literal(LAYER_FORMAT), layer: z.string() });
+/** What is known of a layer that has been taken in. */
+export interface LayerFacts {
+  /** sha256 of the uncompressed tar: what OCI calls the layer's diff ID. */
+  digest: Digest;
+  /** Bytes of the uncompressed tar. */
+  tarBytes: number;
+  /** Bytes of the blob; a multiple of 4 KiB. */
+  blobBytes: number;
+  entries: number;
+}
 
-/** The first line of an index. */
-export function encodeIndexHeader(layer: string): string {
-  return `${JSON.stringify({ format: LAYER_FORMAT, layer })}\n`;
+const byteCount = z.int().min(0);
+const header = z.object({
+  format: z.literal(LAYER_FORMAT),
+  digest: z.custom<Digest>((value) => typeof value === "string" && isDigest(value)),
+  tarBytes: byteCount,
+  blobBytes: byteCount.multipleOf(4096),
+  entries: byteCount,
+});
+
+/** The first line has a fixed length: it tells what is known only at the end. */
+export const HEADER_BYTES = 256;
+
+/** The first line of an index, padded with blanks. */
+export function encodeIndexHeader({ digest, tarBytes, blobBytes, entries }: LayerFacts): string {
+  const line = JSON.stringify({ format: LAYER_FORMAT, digest, tarBytes, blobBytes, entries });
+  return `${line.padEnd(HEADER_BYTES - 1)}\n`;
+}
+
+/** The facts in the first line of an index file; undefined when there is no such file, or one of another format. */
+export async function readFacts(path: string): Promise<LayerFacts | undefined> {
+  try {
+    await using file = await open(path, "r");
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(HEADER_BYTES), 0, HEADER_BYTES, 0);
+    const { format: _format, ...facts } = header.parse(JSON.parse(buffer.toString("utf8", 0, bytesRead)));
+    return facts;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || error instanceof SyntaxError || error instanceof z.ZodError) return undefined;
+    throw error;
+  }
 }
 
 export function encodeRow({ type, ...rest }: LayerRow): string {
@@ -118,7 +156,7 @@ export async function* readIndex(
     for await (const line of lines) {
       number++;
       if (number === 1) {
-        if (header.parse(JSON.parse(line)).layer !== layer) throw new Error("it belongs to another layer");
+        if (header.parse(JSON.parse(line)).digest !== layer) throw new Error("it belongs to another layer");
       } else if (line === END_LINE) {
         ended = true;
       } else if (MARK.test(line) === (selection === "marks")) {

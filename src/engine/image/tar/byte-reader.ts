@@ -8,6 +8,14 @@
 import { createHash } from "node:crypto";
 import { SandboxError } from "../../../contract/errors.ts";
 
+/** Looks on as bytes are read or skipped. */
+export interface Tap {
+  /** All bytes that pass, in order; a view is valid until this returns. */
+  take(bytes: Buffer): void;
+  /** Is waited for before more is fetched from the source. */
+  drained(): Promise<void>;
+}
+
 export class ByteReader {
   readonly #source: AsyncIterator<Uint8Array>;
   readonly #maxBytes: number;
@@ -16,6 +24,7 @@ export class ByteReader {
   #at = 0;
   #received = 0;
   #ended = false;
+  tap: Tap | undefined;
 
   /** `maxBytes`: more than this many bytes are `invalid_argument`. */
   constructor(source: AsyncIterable<Uint8Array>, maxBytes: number) {
@@ -25,7 +34,7 @@ export class ByteReader {
 
   /** Bytes handed out or skipped so far. */
   get position(): number {
-    return this.#received - (this.#chunk.length - this.#at);
+    return this.#received - this.#rest;
   }
 
   /** Bytes of the current chunk that have not been read. */
@@ -34,6 +43,7 @@ export class ByteReader {
   }
 
   async #next(): Promise<boolean> {
+    if (this.tap !== undefined) await this.tap.drained();
     while (!this.#ended) {
       const { done, value } = await this.#source.next();
       if (done) {
@@ -57,6 +67,14 @@ export class ByteReader {
     return false;
   }
 
+  /** The next `size` bytes of the current chunk. */
+  #take(size: number): Buffer {
+    const view = this.#chunk.subarray(this.#at, this.#at + size);
+    this.#at += size;
+    this.tap?.take(view);
+    return view;
+  }
+
   /** `size` bytes, or undefined when the stream ends before the first of them. */
   async readUnlessEnd(size: number): Promise<Buffer | undefined> {
     if (this.#rest === 0 && size > 0 && !(await this.#next())) return undefined;
@@ -65,30 +83,17 @@ export class ByteReader {
 
   /** Exactly `size` bytes; `invalid_argument` when the stream ends before. Bound `size` before you call. */
   async read(size: number): Promise<Buffer> {
-    if (size <= this.#rest) {
-      const view = this.#chunk.subarray(this.#at, this.#at + size);
-      this.#at += size;
-      return view;
-    }
+    if (size <= this.#rest) return this.#take(size);
     const joined = Buffer.allocUnsafe(size);
     let filled = 0;
-    while (filled < size) {
-      if (this.#rest === 0 && !(await this.#next())) throw this.#truncated();
-      const part = Math.min(this.#rest, size - filled);
-      this.#chunk.copy(joined, filled, this.#at, this.#at + part);
-      this.#at += part;
-      filled += part;
-    }
+    while (filled < size) filled += (await this.piece(size - filled)).copy(joined, filled);
     return joined;
   }
 
   /** The next piece of at most `most` bytes, at least one; `invalid_argument` at the stream's end. */
   async piece(most: number): Promise<Buffer> {
     if (this.#rest === 0 && !(await this.#next())) throw this.#truncated();
-    const size = Math.min(most, this.#rest);
-    const view = this.#chunk.subarray(this.#at, this.#at + size);
-    this.#at += size;
-    return view;
+    return this.#take(Math.min(most, this.#rest));
   }
 
   /** Leaves out `size` bytes; `invalid_argument` when the stream ends before. */
@@ -98,6 +103,7 @@ export class ByteReader {
 
   /** Reads to the end of the stream. */
   async drain(): Promise<void> {
+    do this.#take(this.#rest);
     while (await this.#next());
   }
 
