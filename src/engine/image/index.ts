@@ -29,5 +29,7 @@ export {
   type StoredImage,
 } from "./store.ts";
 export type { StoreUsage, SweepReport } from "./sweep.ts";
+export { TAR_END, type TarHeader, tarHeader, tarPadding } from "./tar/tar-writer.ts";
 export { ImageTree } from "./tree/image-tree.ts";
 export { type Directory, type Inode, isDirectory } from "./tree/tree.ts";
+export { treeEntry, treeTar } from "./tree/tree-tar.ts";
