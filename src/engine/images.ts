@@ -1,20 +1,42 @@
-import { type ImageInfo, SandboxError } from "../contract/index.ts";
-import type { Images } from "./engine.ts";
+import type { ImageInfo } from "../contract/index.ts";
+import { SandboxError } from "../contract/index.ts";
+import type { ByteStream, Images } from "./engine.ts";
 import {
   familiarName,
   type ImageStore,
   importRootfs,
+  isDigest,
   parseOciConfig,
   parseReference,
   type StoredImage,
+  saveImages,
+  treeTar,
 } from "./image/index.ts";
+import { imageDetail, imageInfo } from "./image-info.ts";
 import type { SandboxManager } from "./sandbox/index.ts";
 
 /** The image store as the server sees it. */
 export function imagesApi(store: ImageStore, sandboxes: SandboxManager): Images {
+  const usersOf = ({ digest }: StoredImage) =>
+    sandboxes.list().flatMap(({ imageDigest, name }) => (imageDigest === digest ? [name] : []));
+  const sweep = () => store.sweep({ inUse: sandboxes.imagesInUse() });
+
   return {
+    ...NOT_YET,
+
     async list() {
-      return (await store.list()).flatMap((image) => image.names.map((name) => toInfo(image, name)));
+      return (await store.list()).flatMap((image) =>
+        (image.names.length === 0 ? [""] : image.names).map((name) => imageInfo(image, name)),
+      );
+    },
+
+    async inspect(name) {
+      const image = await store.get(name);
+      return imageDetail(image, usersOf(image));
+    },
+
+    async tag(source, target) {
+      return namedInfo(await store.tag(source, target), target);
     },
 
     async import(name, tar, { config, signal, onProgress } = {}) {
@@ -28,26 +50,57 @@ export function imagesApi(store: ImageStore, sandboxes: SandboxManager): Images 
             task: phase === "disk" ? `making the disk of ${name}` : `reading ${name} (${mib(bytes)})`,
           }),
       });
-      return toInfo(image, familiarName(parseReference(name)));
+      return namedInfo(image, name);
     },
 
-    ...NOT_YET,
+    async save(names, { format = "oci" } = {}) {
+      return saveImages(store, { names, format });
+    },
+
+    async export(name) {
+      const tree = await store.openTree(name);
+      return (async function* (): ByteStream {
+        await using _tree = tree;
+        yield* treeTar(tree);
+      })();
+    },
 
     async remove(name) {
       const image = await store.get(name);
-      const users = sandboxes.list().filter(({ imageDigest }) => imageDigest === image.digest);
-      if (users.length > 0) {
-        throw new SandboxError(
-          "invalid_state",
-          `image '${name}' is in use by ${users.map((u) => u.name).join(", ")}`,
-          {
-            hint: "Remove these sandboxes first.",
-            details: { sandboxes: users.map((u) => u.name) },
-          },
-        );
+      const isLastName = isDigest(name) || image.names.length <= 1;
+      const users = usersOf(image);
+      if (isLastName && users.length > 0) {
+        throw new SandboxError("invalid_state", `image '${name}' is in use by ${users.join(", ")}`, {
+          hint: "Remove these sandboxes first.",
+          details: { sandboxes: users },
+        });
       }
       await store.remove(name);
-      await store.sweep({ inUse: sandboxes.imagesInUse() });
+      await sweep();
+    },
+
+    async prune({ all = false } = {}) {
+      const untagged: string[] = [];
+      for (const image of all ? await store.list() : []) {
+        if (usersOf(image).length > 0 || image.names.length === 0) continue;
+        await store.remove(image.digest);
+        untagged.push(...image.names);
+      }
+      const { images, layers, freedBytes } = await sweep();
+      return { images, layers, cacheEntries: 0, freedBytes, untagged };
+    },
+
+    async usage() {
+      const { images, layers, other, totalBytes, quotaBytes } = await store.usage({
+        inUse: sandboxes.imagesInUse(),
+      });
+      return {
+        images,
+        layers,
+        buildCache: { ...other, reclaimableBytes: other.bytes },
+        totalBytes,
+        ...(quotaBytes === undefined ? {} : { quotaBytes }),
+      };
     },
   };
 }
@@ -56,27 +109,17 @@ const notYet = async (): Promise<never> => {
   throw new SandboxError("unsupported", "this comes with the next commits");
 };
 const NOT_YET = {
-  inspect: notYet,
   pull: notYet,
   push: notYet,
-  tag: notYet,
   load: notYet,
-  save: notYet,
-  export: notYet,
   build: notYet,
-  prune: notYet,
-  usage: notYet,
   login: notYet,
   logout: notYet,
 };
 
-function toInfo(image: StoredImage, name: string): ImageInfo {
-  return {
-    name,
-    digest: image.digest,
-    sizeBytes: image.sizeBytes,
-    createdAt: new Date(image.namedAtMs).toISOString(),
-  };
+/** The image under the name that it was just given. */
+function namedInfo(image: StoredImage, name: string): ImageInfo {
+  return imageInfo(image, familiarName(parseReference(name)));
 }
 
 function mib(bytes: number): string {

@@ -4,12 +4,14 @@
  * an image onto the host, never needs privileges, and knows no VM.
  */
 
+export { saveImages } from "./archive/save.ts";
 export { type ByteString, fromBytes, show, toBytes } from "./byte-string.ts";
 export { EMPTY_CONFIG, type ImageConfig, parseOciConfig, toOciConfig } from "./config.ts";
 export { type Digest, isDigest, sha256 } from "./digest.ts";
 export { placeholderErofs } from "./erofs/erofs.ts";
 export type { RootDisk } from "./erofs/root-disk.ts";
 export type { Hold } from "./holds.ts";
+export { hostPlatform } from "./host-platform.ts";
 export { type ImportOptions, type ImportProgress, importRootfs } from "./import-rootfs.ts";
 export type { LayerFacts } from "./layer/layer-index.ts";
 export type { HeldLayer, IngestLayerOptions } from "./layer/layer-store.ts";

@@ -10,6 +10,7 @@ import { z } from "zod";
 import { SandboxError } from "../../contract/errors.ts";
 import { EMPTY_CONFIG, type ImageConfig, parseOciConfig, toOciConfig } from "./config.ts";
 import { type Digest, isDigest, sha256 } from "./digest.ts";
+import { hostPlatform } from "./host-platform.ts";
 
 /** Docker and containerd read no larger ones. */
 export const MAX_CONFIG_BYTES = 8 * 1024 * 1024;
@@ -82,10 +83,10 @@ export function newOciImage(
   config: Partial<ImageConfig>,
   comment: string,
 ): Buffer {
-  const architecture = { x64: "amd64", arm64: "arm64" }[process.arch as string] ?? process.arch;
+  const [os, architecture] = hostPlatform().split("/");
   const image = {
     architecture,
-    os: "linux",
+    os,
     config: toOciConfig({ ...EMPTY_CONFIG, ...config }),
     rootfs: { type: "layers", diff_ids: layers },
     history: layers.map(() => ({ comment })),
