@@ -17,6 +17,7 @@ export type { LayerFacts } from "./layer/layer-index.ts";
 export type { HeldLayer, IngestLayerOptions } from "./layer/layer-store.ts";
 export { DEFAULT_IMAGE_LIMITS, type ImageLimits } from "./limits.ts";
 export { FileImageNames, type ImageNames, type NamedImage } from "./names.ts";
+export { newOciImage, type OciImage, parseOciImage } from "./oci-image.ts";
 export {
   canonicalName,
   familiarName,
