@@ -6,6 +6,7 @@ import {
   type ImageStore,
   importRootfs,
   isDigest,
+  loadImages,
   parseOciConfig,
   parseReference,
   type StoredImage,
@@ -51,6 +52,15 @@ export function imagesApi(store: ImageStore, sandboxes: SandboxManager): Images 
           }),
       });
       return namedInfo(image, name);
+    },
+
+    async load(archive, { signal, onProgress } = {}) {
+      const loaded = await loadImages(store, {
+        source: archive,
+        signal,
+        onProgress: (bytes) => onProgress?.({ task: `loading the archive (${mib(bytes)})` }),
+      });
+      return loaded.map(({ image, name }) => imageInfo(image, name));
     },
 
     async save(names, { format = "oci" } = {}) {
@@ -111,7 +121,6 @@ const notYet = async (): Promise<never> => {
 const NOT_YET = {
   pull: notYet,
   push: notYet,
-  load: notYet,
   build: notYet,
   login: notYet,
   logout: notYet,

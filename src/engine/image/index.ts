@@ -4,6 +4,7 @@
  * an image onto the host, never needs privileges, and knows no VM.
  */
 
+export { type LoadedImage, loadImages } from "./archive/load.ts";
 export { saveImages } from "./archive/save.ts";
 export { type ByteString, fromBytes, show, toBytes } from "./byte-string.ts";
 export { EMPTY_CONFIG, type ImageConfig, parseOciConfig, toOciConfig } from "./config.ts";
