@@ -91,17 +91,14 @@ export function parseNumber(block: Buffer, at: number, length: number, field: st
 }
 
 function checkSum(block: Buffer, where: string): void {
-  let unsigned = 8 * 0x20;
-  let signed = 8 * 0x20;
-  for (let i = 0; i < BLOCK_BYTES; i++) {
-    if (i >= 148 && i < 156) continue; // the sum's own field counts as spaces
-    const byte = block[i]!;
-    unsigned += byte;
-    signed += byte > 127 ? byte - 256 : byte;
-  }
   const stored = parseNumber(block, 148, 8, "checksum", where);
+  let sum = 8 * 0x20; // the sum's own field counts as spaces
+  for (let i = 0; i < 148; i++) sum += block[i]!;
+  for (let i = 156; i < BLOCK_BYTES; i++) sum += block[i]!;
+  if (stored === sum) return;
   // Some old tars summed signed characters.
-  if (stored !== unsigned && stored !== signed) throw malformed("the checksum of its header is wrong", where);
+  for (let i = 0; i < BLOCK_BYTES; i++) if ((i < 148 || i >= 156) && block[i]! > 127) sum -= 256;
+  if (stored !== sum) throw malformed("the checksum of its header is wrong", where);
 }
 
 /** A file size that is within bounds. */
