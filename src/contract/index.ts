@@ -11,3 +11,4 @@ export * from "./names.ts";
 export * from "./records.ts";
 export * from "./sandbox.ts";
 export * from "./stream.ts";
+export * from "./upload.ts";

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { platformName } from "./images.ts";
 import { sandboxName } from "./names.ts";
 
 /**
@@ -16,6 +17,10 @@ export const DEFAULT_DISK_MIB = 4096;
 /** The blank file system below it has this size. */
 export const MIN_DISK_MIB = 4096;
 export const MAX_DISK_MIB = 1024 * 1024;
+
+/** When the image of a sandbox is fetched from its registry. */
+export const PULL_POLICIES = ["missing", "always", "never"] as const;
+export type PullPolicy = (typeof PULL_POLICIES)[number];
 
 const noNul = (what: string) => (text: string, ctx: z.RefinementCtx) => {
   if (text.includes("\0")) ctx.addIssue({ code: "custom", message: `${what} must not contain a NUL byte` });
@@ -51,6 +56,15 @@ export const sandboxSpec = z
       .min(1)
       .max(512)
       .meta({ description: "Image that becomes the root, e.g. `msb/python`." }),
+    pull: z
+      .enum(PULL_POLICIES)
+      .default("missing")
+      .meta({ description: "When to fetch the image: `missing` if it is not here, `always`, or `never`." }),
+    platform: platformName
+      .optional()
+      .meta({
+        description: "Which of the image's variants to fetch. Default: this host's, e.g. `linux/amd64`.",
+      }),
     cpus: z.int().min(1).max(MAX_CPUS).default(DEFAULT_CPUS),
     memoryMiB: z.int().min(MIN_MEMORY_MIB).max(MAX_MEMORY_MIB).default(DEFAULT_MEMORY_MIB),
     diskMiB: z

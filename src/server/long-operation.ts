@@ -2,6 +2,7 @@ import type { Context } from "hono";
 import { type OperationMessage, type Progress, SandboxError } from "../contract/index.ts";
 import type { OperationContext } from "../engine/index.ts";
 import { ndjsonResponse } from "./ndjson.ts";
+import { ProgressQueue } from "./progress-queue.ts";
 
 /**
  * Answers with the result of something that may take long. A client that accepts NDJSON hears of progress on the way; if the result
@@ -19,40 +20,41 @@ export async function longOperation<T>(
     return Response.json(await work({ signal: stop.signal }), { status });
   }
 
-  const messages: OperationMessage[] = [];
+  const queue = new ProgressQueue();
   let wake = () => {};
   const firstProgress = Promise.withResolvers<"progress">();
   const onProgress = (progress: Progress) => {
-    // Only the newest progress matters to somebody who reads slowly.
-    if (messages.at(-1)?.type === "progress") messages.pop();
-    messages.push({ type: "progress", progress });
+    queue.push(progress);
     firstProgress.resolve("progress");
     wake();
   };
   const working = work({ signal: stop.signal, onProgress });
+  let end: OperationMessage | undefined;
   const finished = working.then(
-    (result) => ({ type: "result", result }) as const,
-    (error) => ({ type: "error", error: SandboxError.from(error).toBody() }) as const,
+    (result) => {
+      end = { type: "result", result };
+    },
+    (error) => {
+      end = { type: "error", error: SandboxError.from(error).toBody() };
+    },
   );
   const first = await Promise.race([finished, firstProgress.promise]);
   if (first !== "progress") return Response.json(await working, { status });
 
-  finished.then((end) => {
-    messages.push(end);
-    wake();
-  });
+  finished.then(() => wake());
   async function* lines(): AsyncGenerator<OperationMessage> {
     for (;;) {
-      const message = messages.shift();
-      if (message === undefined) {
+      const progress = queue.shift();
+      if (progress !== undefined) {
+        yield { type: "progress", progress };
+      } else if (end !== undefined) {
+        yield end;
+        return;
+      } else {
         await new Promise<void>((resolve) => {
           wake = resolve;
-          if (messages.length > 0) resolve();
         });
-        continue;
       }
-      yield message;
-      if (message.type !== "progress") return;
     }
   }
   return ndjsonResponse(lines(), stop);
