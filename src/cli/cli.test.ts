@@ -245,7 +245,7 @@ test("import takes a file or stdin, and a config", async () => {
   const { child, finished } = start("import", "-", "my/piped", "--json");
   child.stdin.end(Buffer.alloc(2048));
   expect(JSON.parse((await finished).stdout)).toMatchObject({ name: "my/piped", sizeBytes: 2048 });
-  expect((await msb("images")).stdout).toMatch(/my\/image +config:/);
+  expect((await msb("images")).stdout).toMatch(/my\/image +[0-9a-f]{12} /);
   expect((await msb("images", "rm", "my/image", "my/piped")).stdout).toBe("my/image\nmy/piped\n");
   expect((await msb("images", "ls", "--json")).stdout).not.toContain("my/");
   expect((await msb("import", "/no/such.tar", "x")).stderr).toBe("msb: there is no file /no/such.tar\n");

@@ -249,7 +249,7 @@ test("images: import a file or a stream with a config, list, remove", async () =
   });
   const config = { config: { Env: ["A=ä"] } };
   const streamed = await Image.import("my/other", createReadStream(file), { config, connection });
-  expect(streamed.digest).toBe(`config:${JSON.stringify(config)}`);
+  expect(streamed.digest).toMatch(/^sha256:/);
   await Image.remove("my/image", { connection });
   const names = (await Image.list({ connection })).map(({ name }) => name);
   expect(names).toContain("my/other");

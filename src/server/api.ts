@@ -6,8 +6,11 @@ import type { ApiContext } from "./context.ts";
 import { openApiDocument } from "./document.ts";
 import { addEventRoutes } from "./events.ts";
 import { addExecRoutes } from "./exec.ts";
+import { addImageBuildRoutes } from "./image-build.ts";
+import { addImageTransferRoutes } from "./image-transfer.ts";
 import { addImageRoutes } from "./images.ts";
 import { addLogRoutes } from "./logs.ts";
+import { addRegistryRoutes } from "./registries.ts";
 import { addSandboxRoutes } from "./sandboxes.ts";
 import { errorResponse, logIfInternal } from "./status.ts";
 import { addSystemRoutes } from "./system.ts";
@@ -16,8 +19,10 @@ import { invalidArgument } from "./validation.ts";
 
 export type { ApiContext } from "./context.ts";
 
-/** Room for 16 MiB of stdin as base64, and its command. The tar of an image has its own, larger bound. */
+/** Room for 16 MiB of stdin as base64, and its command. */
 const MAX_JSON_BYTES = 24 * 1024 * 1024;
+/** What takes a tar as its body, with a larger bound of its own (upload.ts). */
+const STREAMED = new Set(["/v1/images/import", "/v1/images/load", "/v1/images/build"]);
 
 /** The HTTP API, without its transport. */
 export function createApi(context: ApiContext): OpenAPIHono {
@@ -45,13 +50,16 @@ export function createApi(context: ApiContext): OpenAPIHono {
         new SandboxError("invalid_argument", `the request's body is larger than ${MAX_JSON_BYTES} bytes`),
       ),
   });
-  api.use((c, next) => (c.req.path === "/v1/images/import" ? next() : limit(c, next)));
+  api.use((c, next) => (STREAMED.has(c.req.path) ? next() : limit(c, next)));
 
   addSandboxRoutes(api, context);
   addExecRoutes(api, context);
   addLogRoutes(api, context);
   addEventRoutes(api, context);
   addImageRoutes(api, context);
+  addImageTransferRoutes(api, context);
+  addImageBuildRoutes(api, context);
+  addRegistryRoutes(api, context);
   addTemplateRoutes(api, context);
   addSystemRoutes(api, context);
   api.get("/v1/openapi.json", (c) => c.json(openApiDocument(api)));

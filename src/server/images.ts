@@ -1,23 +1,24 @@
-import type { IncomingMessage } from "node:http";
-import { Transform } from "node:stream";
 import { createRoute, type OpenAPIHono } from "@hono/zod-openapi";
 import { z } from "zod";
-import { imageInfo, SandboxError } from "../contract/index.ts";
+import {
+  imageDetail,
+  imageInfo,
+  imageRef,
+  imageUsage,
+  pruneReport,
+  pruneRequest,
+  tagRequest,
+} from "../contract/index.ts";
 import type { ApiContext } from "./context.ts";
-import { longOperation } from "./long-operation.ts";
 import { failure, json } from "./schemas.ts";
 
-/** Images: list, import, remove. */
+/** The images that are here: list, inspect, tag, remove, prune, usage. */
 
 const tags = ["images"];
-/** A tar beyond this is a mistake or an attack, not a root file system. */
-export const MAX_TAR_BYTES = 64 * 1024 ** 3;
-/** Header that carries an OCI image config, as base64 of JSON. A header, so that the body is the tar and nothing else. */
-export const CONFIG_HEADER = "x-msb-image-config";
-const MAX_CONFIG_BYTES = 64 * 1024;
 
-const nameQuery = z.object({
-  name: z.string().min(1).max(512).meta({ description: "Name to give it.", example: "my/image" }),
+/** By which name, in a query: names have slashes. */
+export const nameQuery = z.object({
+  name: imageRef.meta({ description: "Name or digest of the image.", example: "my/image" }),
 });
 
 const list = createRoute({
@@ -29,94 +30,68 @@ const list = createRoute({
   responses: { 200: json(z.object({ images: z.array(imageInfo) }), "By name."), ...failure },
 });
 
-const load = createRoute({
-  method: "post",
-  path: "/v1/images/import",
-  operationId: "importImage",
-  summary: "Make an image of a root file system tar",
-  description:
-    "The body is the tar: plain, gzip or zstd. Accepts NDJSON for progress as `createSandbox` does.",
+const inspect = createRoute({
+  method: "get",
+  path: "/v1/images/inspect",
+  operationId: "inspectImage",
+  summary: "Get all that is known of an image",
   tags,
-  request: {
-    query: nameQuery,
-    headers: z.object({
-      [CONFIG_HEADER]: z
-        .string()
-        .optional()
-        .meta({ description: "OCI image config: base64 of JSON, at most 64 KiB." }),
-    }),
-    body: {
-      required: true,
-      content: { "application/x-tar": { schema: z.string().meta({ format: "binary" }) } },
-    },
-  },
-  responses: { 201: json(imageInfo, "The image."), ...failure },
+  request: { query: nameQuery },
+  responses: { 200: json(imageDetail, "The image."), ...failure },
+});
+
+const tag = createRoute({
+  method: "post",
+  path: "/v1/images/tag",
+  operationId: "tagImage",
+  summary: "Give an image another name",
+  description: "The image that had the name before loses it.",
+  tags,
+  request: { body: { required: true, content: { "application/json": { schema: tagRequest } } } },
+  responses: { 200: json(imageInfo, "The image under its new name."), ...failure },
 });
 
 const remove = createRoute({
   method: "delete",
   path: "/v1/images",
   operationId: "removeImage",
-  summary: "Remove an image",
+  summary: "Remove an image, or one of its names",
+  description: "With the last name goes the image; while sandboxes stand on it that is `invalid_state`.",
   tags,
   request: { query: nameQuery },
   responses: { 204: { description: "It is gone." }, ...failure },
 });
 
-export function addImageRoutes(api: OpenAPIHono, { engine }: ApiContext): void {
-  api.openapi(list, async (c) => c.json({ images: await engine.images.list() }, 200));
-  api.openapi(load, (c) => {
-    const { name } = c.req.valid("query");
-    const config = parseConfig(c.req.header(CONFIG_HEADER));
-    // The request itself rather than its web stream: a copy less per chunk, and its errors say more.
-    const { incoming } = c.env as { incoming: IncomingMessage };
-    return longOperation(c, 201, async (context) => {
-      const tar = incoming.pipe(atMost(MAX_TAR_BYTES));
-      // `pipe` forwards no end by accident: without this an import would wait for ever for a client that is gone.
-      incoming.once("close", () => {
-        if (!incoming.complete) {
-          tar.destroy(new SandboxError("cancelled", `the client went away while it sent image ${name}`));
-        }
-      });
-      try {
-        return await engine.images.import(name, tar, {
-          ...context,
-          ...(config === undefined ? {} : { config }),
-        });
-      } finally {
-        tar.destroy();
-      }
-    }) as never;
+const prune = createRoute({
+  method: "post",
+  path: "/v1/images/prune",
+  operationId: "pruneImages",
+  summary: "Free what nothing refers to",
+  tags,
+  request: { body: { required: true, content: { "application/json": { schema: pruneRequest } } } },
+  responses: { 200: json(pruneReport, "What was freed."), ...failure },
+});
+
+const usage = createRoute({
+  method: "get",
+  path: "/v1/images/usage",
+  operationId: "getImageUsage",
+  summary: "Say where the space of the image store went",
+  tags,
+  responses: { 200: json(imageUsage, "The space."), ...failure },
+});
+
+export function addImageRoutes(api: OpenAPIHono, { engine: { images } }: ApiContext): void {
+  api.openapi(list, async (c) => c.json({ images: await images.list() }, 200));
+  api.openapi(inspect, async (c) => c.json(await images.inspect(c.req.valid("query").name), 200));
+  api.openapi(tag, async (c) => {
+    const { source, target } = c.req.valid("json");
+    return c.json(await images.tag(source, target), 200);
   });
   api.openapi(remove, async (c) => {
-    await engine.images.remove(c.req.valid("query").name);
+    await images.remove(c.req.valid("query").name);
     return c.body(null, 204);
   });
-}
-
-function parseConfig(header: string | undefined): unknown {
-  if (header === undefined) return undefined;
-  const bytes = Buffer.from(header, "base64");
-  if (bytes.length > MAX_CONFIG_BYTES) {
-    throw new SandboxError(
-      "invalid_argument",
-      `the image config has ${bytes.length} bytes, 65536 are allowed`,
-    );
-  }
-  try {
-    return JSON.parse(bytes.toString("utf8"));
-  } catch (cause) {
-    throw new SandboxError("invalid_argument", "the image config is not base64 of JSON", { cause });
-  }
-}
-
-function atMost(limit: number): Transform {
-  let seen = 0;
-  return new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      seen += chunk.length;
-      if (seen <= limit) done(null, chunk);
-      else done(new SandboxError("resource_exhausted", `the tar is larger than ${limit} bytes`));
-    },
-  });
+  api.openapi(prune, async (c) => c.json(await images.prune(c.req.valid("json")), 200));
+  api.openapi(usage, async (c) => c.json(await images.usage(), 200));
 }

@@ -3,7 +3,6 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   type Event,
-  type ImageInfo,
   type LogRecord,
   SandboxError,
   type SandboxInfo,
@@ -12,6 +11,7 @@ import {
   VERSION,
 } from "../../contract/index.ts";
 import type { Engine, OperationContext } from "../../engine/index.ts";
+import { LocalImages } from "./local-images.ts";
 import { LocalProcess } from "./local-process.ts";
 
 /**
@@ -20,8 +20,8 @@ import { LocalProcess } from "./local-process.ts";
  */
 export function openLocalEngine(home: string): Engine {
   const sandboxes = new Map<string, LocalSandbox>();
-  const images = new Map<string, ImageInfo>(
-    ["msb/base", "test/slow", "test/nothing"].map((name) => [name, imageInfo(name, 4096)]),
+  const images = new LocalImages((name) =>
+    [...sandboxes.values()].flatMap(({ info }) => (info.image === name ? [info.name] : [])),
   );
   const templates = new Map<string, TemplateInfo>();
   const events: Event[] = [];
@@ -59,9 +59,7 @@ export function openLocalEngine(home: string): Engine {
     home,
     sandboxes: {
       async create(spec, context) {
-        if (!images.has(spec.image)) {
-          throw new SandboxError("not_found", `there is no image ${spec.image}`, { hint: "msb images" });
-        }
+        await images.ensure(spec.image, spec.pull, context ?? {});
         if (spec.name && [...sandboxes.values()].some(({ info }) => info.name === spec.name)) {
           throw new SandboxError("already_exists", `there is a sandbox named ${spec.name} already`);
         }
@@ -129,36 +127,14 @@ export function openLocalEngine(home: string): Engine {
           await sleep(10);
         }
       },
-      export: async () => unsupported(),
+      async export(ref) {
+        const { image } = running(ref).info;
+        return images.export(image);
+      },
       console: async (ref, maxBytes) => `console of ${find(ref).info.name}\n`.slice(-(maxBytes ?? 65536)),
       runningCount: () => [...sandboxes.values()].filter(({ info }) => info.state === "running").length,
     },
-    images: {
-      list: async () => [...images.values()],
-      async import(name, tar, options) {
-        let size = 0;
-        for await (const chunk of tar) size += (chunk as Buffer).length;
-        const info = imageInfo(name, size);
-        if (options?.config !== undefined) info.digest = `config:${JSON.stringify(options.config)}`;
-        images.set(name, info);
-        return info;
-      },
-      inspect: async () => unsupported(),
-      pull: async () => unsupported(),
-      push: async () => unsupported(),
-      tag: async () => unsupported(),
-      load: async () => unsupported(),
-      save: async () => unsupported(),
-      export: async () => unsupported(),
-      build: async () => unsupported(),
-      prune: async () => unsupported(),
-      usage: async () => unsupported(),
-      login: async () => unsupported(),
-      logout: async () => unsupported(),
-      async remove(name) {
-        if (!images.delete(name)) throw new SandboxError("not_found", `there is no image ${name}`);
-      },
-    },
+    images,
     templates: {
       list: async () => [...templates.values()],
       async build(shape, context) {
@@ -217,10 +193,6 @@ export function openLocalEngine(home: string): Engine {
   };
 }
 
-function unsupported(): never {
-  throw new SandboxError("unsupported", "the engine without VMs cannot do this");
-}
-
 interface LocalSandbox {
   info: SandboxInfo;
   processes: Set<LocalProcess>;
@@ -245,10 +217,6 @@ function sandboxInfo(spec: SandboxSpec): SandboxInfo {
       { name: "load", startMs: 1.25, durationMs: 2.5 },
     ],
   };
-}
-
-function imageInfo(name: string, sizeBytes: number): ImageInfo {
-  return { name, digest: "sha256:0", sizeBytes, createdAt: new Date().toISOString() };
 }
 
 async function slowly(context: OperationContext | undefined): Promise<void> {
