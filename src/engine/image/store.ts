@@ -238,6 +238,11 @@ export class ImageStore {
     return await this.#disks.make(digest, layers);
   }
 
+  /** A folder for work under way, swept after a crash; removed when disposed of. */
+  newFolder(): Promise<AsyncDisposable & { path: string }> {
+    return this.#layers.newFolder();
+  }
+
   /** The image's merged file system, to be read. Errors: as `get`. */
   async openTree(nameOrDigest: string): Promise<ImageTree> {
     const { layers } = await this.#configOf(nameOrDigest);

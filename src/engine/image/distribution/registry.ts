@@ -1,0 +1,122 @@
+/** One registry, or one mirror of it: requests to its API, with what it wants to know of us. */
+
+import { SandboxError } from "../../../contract/errors.ts";
+import { Authorizer } from "./authorizer.ts";
+import { refusal } from "./answer-body.ts";
+import { parseChallenges } from "./challenge.ts";
+import type { CredentialSource } from "./credentials.ts";
+import { type Answer, type Call, discard, Transport, type Timing } from "./transport.ts";
+import type { RegistrySettings } from "./settings.ts";
+
+export interface RegistryOptions {
+  /** As references name it: `docker.io`, `localhost:5000`. */
+  name: string;
+  /** Of a mirror: where it is. */
+  mirror?: URL | undefined;
+  settings: RegistrySettings;
+  timing: Timing;
+  credentials: CredentialSource;
+  env: NodeJS.ProcessEnv;
+}
+
+export interface RegistryCall extends Omit<Call, "url" | "authorization"> {
+  /** Below `/v2/`, or an address that the registry gave. */
+  target: string | URL;
+  /** What a token must allow: `repository:library/python:pull`. */
+  scope: string;
+}
+
+export class Registry implements AsyncDisposable {
+  readonly name: string;
+  readonly #options: RegistryOptions;
+  readonly #transport: Transport;
+  readonly #authorizer: Authorizer;
+  #base: Promise<URL> | undefined;
+
+  constructor(options: RegistryOptions) {
+    const { settings, timing, env, credentials, mirror } = options;
+    this.name = mirror?.host ?? options.name;
+    this.#options = options;
+    this.#transport = new Transport(settings, timing, env);
+    this.#authorizer = new Authorizer({ registry: this.name, transport: this.#transport, credentials });
+  }
+
+  /** Any answer but "who are you?" and those that were worth to try again. Its body must be read or let go. */
+  async send(call: RegistryCall): Promise<Answer> {
+    const base = await this.base(call.signal);
+    const { target, scope, ...rest } = call;
+    const url = typeof target === "string" ? new URL(`v2/${target}`, base) : target;
+    // Where the registry sends us for uploads may be elsewhere; who we are is for itself.
+    const isOwn = url.origin === base.origin;
+    for (let round = 0; ; round++) {
+      const authorization = isOwn ? this.#authorizer.header(scope) : undefined;
+      const answer = await this.#transport.call({ ...rest, url, authorization });
+      if (answer.status !== 401 || round === 2 || answer.url.origin !== base.origin) return answer;
+      const challenges = parseChallenges(answer.headers["www-authenticate"]);
+      const renewed = await this.#authorizer.answer(challenges, scope, answer.url, call.signal);
+      if (!renewed || isStream(call.body)) return answer;
+      await discard(answer);
+    }
+  }
+
+  /** As `send`, and an error for an answer that is not one of these. */
+  async expect(statuses: readonly number[], call: RegistryCall): Promise<Answer> {
+    const answer = await this.send(call);
+    if (statuses.includes(answer.status)) return answer;
+    throw await refusal(answer, call.what, this.name, await this.base(call.signal));
+  }
+
+  /** Where its API is, with a slash at its end. HTTP without TLS is only looked for where it is allowed. */
+  base(signal?: AbortSignal): Promise<URL> {
+    this.#base ??= this.#findBase(signal).catch((error) => {
+      this.#base = undefined;
+      throw error;
+    });
+    return this.#base;
+  }
+
+  async #findBase(signal: AbortSignal | undefined): Promise<URL> {
+    const { mirror, name, settings } = this.#options;
+    if (mirror !== undefined) return new URL(mirror.href.endsWith("/") ? mirror.href : `${mirror.href}/`);
+    const host = name === "docker.io" ? "registry-1.docker.io" : name;
+    const secure = new URL(`https://${host}/`);
+    if (!settings.insecure && !isLoopback(secure.hostname)) return secure;
+    const ask = (url: URL) =>
+      this.#transport.call({ method: "GET", url: new URL("v2/", url), what: `looking for ${name}`, signal, attempts: 1 });
+    const plain = new URL(`http://${host}/`);
+    try {
+      await discard(await ask(secure));
+      return secure;
+    } catch (error) {
+      if (error instanceof SandboxError && error.code === "cancelled") throw error;
+      // If nothing answers there either, what ails HTTPS says more: a certificate, mostly.
+      await discard(
+        await ask(plain).catch(() => {
+          throw error;
+        }),
+      );
+      return plain;
+    }
+  }
+
+  backoffMs(attempt: number): number {
+    return this.#transport.backoffMs(attempt);
+  }
+
+  sleep(ms: number, signal: AbortSignal | undefined, what: string): Promise<void> {
+    return this.#transport.sleep(ms, signal, what);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#transport[Symbol.asyncDispose]();
+  }
+}
+
+/** As Docker has it: what never leaves this machine needs no TLS. */
+function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "[::1]" || /^127\.[0-9.]+$/.test(hostname);
+}
+
+function isStream(body: Call["body"]): boolean {
+  return typeof body === "object" && !Buffer.isBuffer(body);
+}
