@@ -69,14 +69,19 @@ export class Connection implements Disposable {
   /** Asks for a JSON answer. */
   async json<T>(request: ApiRequest): Promise<T> {
     using deadline = new Deadline(request.purpose, request.deadlineMs, request.signal);
-    return await deadline.guard(async () => {
-      const response = await this.#send(request, deadline);
-      if (response.headers["content-type"]?.startsWith("application/x-ndjson")) {
-        return (await lastOf(response, request.onProgress)) as T;
-      }
-      const text = await readText(response);
-      return (text === "" ? undefined : JSON.parse(text)) as T;
-    });
+    request.upload?.on("error", () => {}); // it may fail before there is a request to fail with it
+    try {
+      return await deadline.guard(async () => {
+        const response = await this.#send(request, deadline);
+        if (response.headers["content-type"]?.startsWith("application/x-ndjson")) {
+          return (await lastOf(response, request.onProgress)) as T;
+        }
+        const text = await readText(response);
+        return (text === "" ? undefined : JSON.parse(text)) as T;
+      });
+    } finally {
+      request.upload?.destroy(); // whatever makes it ends with the call
+    }
   }
 
   /** Asks for an answer that streams. The deadline covers its beginning; the signal all of it. */
@@ -128,6 +133,11 @@ export class Connection implements Disposable {
       (await this.#retrying(request.purpose, deadline.signal, () => this.#once(probe, deadline))).resume();
     }
     return this.#retrying(request.purpose, deadline.signal, async () => {
+      if (request.upload?.readableDidRead) {
+        throw new SandboxError("unavailable", `could not ${request.purpose}: the daemon left meanwhile`, {
+          hint: "run it again",
+        });
+      }
       const response = await this.#once(request, deadline);
       this.#compareBuild(response.headers);
       if ((response.statusCode ?? 500) < 400) return response;
@@ -187,9 +197,17 @@ export class Connection implements Disposable {
       }
       reject(error);
     });
-    if (request.upload) {
-      request.upload.once("error", (error) => outgoing.destroy(error));
-      request.upload.pipe(outgoing);
+    const { upload } = request;
+    if (upload) {
+      upload.once("error", (error) => outgoing.destroy(uploadError(error)));
+      if (upload.errored) outgoing.destroy(uploadError(upload.errored));
+      // The daemon may answer before it has read all, to refuse it: then nobody reads on.
+      outgoing.once("response", (response) =>
+        response.once("end", () => {
+          if (!outgoing.writableFinished) outgoing.destroy();
+        }),
+      );
+      upload.pipe(outgoing);
     } else {
       outgoing.end(body);
     }
@@ -245,6 +263,11 @@ function whatNext(error: unknown): "start" | "again" | "give up" {
   // The last two are no daemon's state; but starting one finds out exactly what is wrong with the home, and says so.
   if (code === "ENOENT" || code === "ECONNREFUSED" || code === "ENOTDIR" || code === "EINVAL") return "start";
   return stale ? "again" : "give up";
+}
+
+function uploadError(cause: Error): SandboxError {
+  if (cause instanceof SandboxError) return cause;
+  return new SandboxError("invalid_argument", `cannot read what is to be sent: ${cause.message}`, { cause });
 }
 
 async function readText(response: IncomingMessage): Promise<string> {

@@ -1,17 +1,27 @@
-import { createReadStream } from "node:fs";
-import { open } from "node:fs/promises";
-import type { Readable } from "node:stream";
-import type { ImageInfo } from "../contract/index.ts";
+import type {
+  ImageDetail,
+  ImageHistoryEntry,
+  ImageInfo,
+  ImageUsage,
+  PruneReport,
+  PruneRequest,
+} from "../contract/index.ts";
 import { sharedConnection } from "./connection.ts";
-import { type CallOptions, QUICK_MS, type SlowCallOptions } from "./options.ts";
+import { build } from "./image-build.ts";
+import * as transfer from "./image-transfer.ts";
+import { type CallOptions, QUICK_MS, SLOW_MS } from "./options.ts";
 
-export interface ImageImportOptions extends SlowCallOptions {
-  /** OCI image config (env, user, entrypoint, …), at most 64 KiB of JSON. Default: none. */
-  config?: unknown;
-}
-
-/** Images: the root file systems that sandboxes start with. */
+/** Images: the root file systems that sandboxes start with. A name is a reference, or a digest of an image that is here. */
 export const Image = {
+  pull: transfer.pull,
+  push: transfer.push,
+  import: transfer.import,
+  load: transfer.load,
+  save: transfer.save,
+  export: transfer.export,
+  build,
+
+  /** By name. */
   async list(options: CallOptions = {}): Promise<ImageInfo[]> {
     const { connection = sharedConnection(), signal, deadlineMs = QUICK_MS } = options;
     const { images } = await connection.json<{ images: ImageInfo[] }>({
@@ -25,46 +35,79 @@ export const Image = {
   },
 
   /**
-   * Makes an image of a root file system tar: plain, gzip or zstd. Deadline: none, it depends on the tar.
+   * All that is known of an image.
    *
-   * @param tar path of the file, or a stream
+   * @throws SandboxError `not_found`
    */
-  async import(name: string, tar: string | Readable, options: ImageImportOptions = {}): Promise<ImageInfo> {
-    const { connection = sharedConnection(), signal, deadlineMs, onProgress, config } = options;
-    return connection.json<ImageInfo>({
-      method: "POST",
-      path: "/v1/images/import",
+  async inspect(name: string, options: CallOptions = {}): Promise<ImageDetail> {
+    const { connection = sharedConnection(), signal, deadlineMs = QUICK_MS } = options;
+    return connection.json<ImageDetail>({
+      method: "GET",
+      path: "/v1/images/inspect",
       query: { name },
-      upload: typeof tar === "string" ? await openFile(tar) : tar,
-      headers: {
-        "content-type": "application/x-tar",
-        ...(config === undefined
-          ? {}
-          : { "x-msb-image-config": Buffer.from(JSON.stringify(config)).toString("base64") }),
-      },
       signal,
       deadlineMs,
-      onProgress,
-      purpose: `import image ${name}`,
+      purpose: `inspect image ${name}`,
     });
   },
 
+  /** The steps that made an image, oldest first. */
+  async history(name: string, options: CallOptions = {}): Promise<ImageHistoryEntry[]> {
+    return (await Image.inspect(name, options)).history;
+  },
+
+  /** Gives an image another name; the image that had it loses it. */
+  async tag(source: string, target: string, options: CallOptions = {}): Promise<ImageInfo> {
+    const { connection = sharedConnection(), signal, deadlineMs = QUICK_MS } = options;
+    return connection.json<ImageInfo>({
+      method: "POST",
+      path: "/v1/images/tag",
+      body: { source, target },
+      signal,
+      deadlineMs,
+      purpose: `tag image ${source}`,
+    });
+  },
+
+  /**
+   * Takes a name away, and with its last name the image.
+   *
+   * @throws SandboxError `invalid_state` while sandboxes stand on it; `details.sandboxes` names them
+   */
   async remove(name: string, options: CallOptions = {}): Promise<void> {
     const { connection = sharedConnection(), signal, deadlineMs = QUICK_MS } = options;
-    const purpose = `remove image ${name}`;
     await connection.json<void>({
       method: "DELETE",
       path: "/v1/images",
       query: { name },
       signal,
       deadlineMs,
-      purpose,
+      purpose: `remove image ${name}`,
+    });
+  },
+
+  /** Frees what nothing refers to. Deadline: 15 minutes. */
+  async prune(options: PruneRequest & CallOptions = {}): Promise<PruneReport> {
+    const { connection = sharedConnection(), signal, deadlineMs = SLOW_MS, ...body } = options;
+    return connection.json<PruneReport>({
+      method: "POST",
+      path: "/v1/images/prune",
+      body,
+      signal,
+      deadlineMs,
+      purpose: "prune images",
+    });
+  },
+
+  /** Where the space of the image store went. */
+  async usage(options: CallOptions = {}): Promise<ImageUsage> {
+    const { connection = sharedConnection(), signal, deadlineMs = QUICK_MS } = options;
+    return connection.json<ImageUsage>({
+      method: "GET",
+      path: "/v1/images/usage",
+      signal,
+      deadlineMs,
+      purpose: "measure the image store",
     });
   },
 };
-
-/** Opens first, so that a missing file is the caller's `ENOENT` and not a broken request. */
-async function openFile(path: string): Promise<Readable> {
-  const file = await open(path);
-  return createReadStream(path, { fd: file, highWaterMark: 256 * 1024 });
-}

@@ -4,13 +4,23 @@
  */
 export { type ErrorCode, type ErrorOptions, SandboxError } from "../contract/errors.ts";
 export type {
+  ArchiveFormat,
   Check,
   Event,
   ExitStatus,
   HealthInfo,
+  ImageConfigInfo,
+  ImageDetail,
+  ImageHistoryEntry,
   ImageInfo,
+  ImageUsage,
+  LayerProgress,
   LogRecord,
+  Platform,
   Progress,
+  PruneReport,
+  PullPolicy,
+  PushResult,
   SandboxInfo,
   SandboxSpecInput,
   SandboxState,
@@ -24,8 +34,17 @@ export { Daemon, type StartedDaemon } from "./daemon.ts";
 export { type EventOptions, events } from "./events.ts";
 export { type ExecEvent, ExecProcess, type ExecStdin } from "./exec-process.ts";
 export { ExecResult } from "./exec-result.ts";
-export { Image, type ImageImportOptions } from "./image.ts";
+export { Image } from "./image.ts";
+export type { ImageBuildOptions } from "./image-build.ts";
+export type {
+  ImageImportOptions,
+  ImagePullOptions,
+  ImagePushOptions,
+  ImageSaveOptions,
+  TarOptions,
+} from "./image-transfer.ts";
 export type { CallOptions, SlowCallOptions } from "./options.ts";
+export { type LoginOptions, Registry } from "./registry.ts";
 export {
   type CreateOptions,
   type ExecOptions,

@@ -1,3 +1,4 @@
+import type { Readable } from "node:stream";
 import { SandboxError } from "../contract/errors.ts";
 import type {
   ExecRequest,
@@ -11,6 +12,7 @@ import type {
 import { type Connection, sharedConnection } from "./connection.ts";
 import { ExecProcess } from "./exec-process.ts";
 import { ExecResult } from "./exec-result.ts";
+import { download, type TarOptions } from "./image-transfer.ts";
 import { jsonLines } from "./json-lines.ts";
 import { type CallOptions, QUICK_MS, SLOW_MS, type SlowCallOptions } from "./options.ts";
 import { RunProcess } from "./run-process.ts";
@@ -271,6 +273,17 @@ export class Sandbox implements AsyncDisposable {
       purpose: `read the console of sandbox ${this.name}`,
     });
     return console;
+  }
+
+  /**
+   * Its file system as one tar: its image with what it has written on top. To the file `to`, which is there once it is whole, or as a
+   * stream. It has to run. Deadline: none.
+   */
+  export(options: TarOptions & { to: string }): Promise<void>;
+  export(options?: TarOptions & { to?: undefined }): Promise<Readable>;
+  export(options: TarOptions = {}): Promise<unknown> {
+    const purpose = `export sandbox ${this.name}`;
+    return download(this.#path("/export"), {}, purpose, { connection: this.#connection, ...options });
   }
 
   /** Removes it, running or not. */

@@ -125,7 +125,8 @@ export class LocalImages implements Images {
     { onProgress, signal }: OperationContext = {},
   ): Promise<ImageInfo> {
     const tar = await bytesOf(context);
-    const steps = execFileSync("tar", ["-xOf", "-", request.dockerfile], { input: tar, encoding: "utf8" })
+    const path = `./${request.dockerfile}`;
+    const steps = execFileSync("tar", ["-xOf", "-", path], { input: tar, encoding: "utf8" })
       .split("\n")
       .filter((line) => line !== "");
     for (const [index, step] of steps.entries()) {
