@@ -66,14 +66,14 @@ describe("what was asked for cannot be", () => {
   afterAll(() => driver?.[Symbol.asyncDispose]());
 
   test("an unknown image", async () => {
-    await fails(driver, () => driver.create({ image: "no/such-image" }), {
+    await fails(driver, () => driver.create({ image: "msb/no-such-image" }), {
       code: "not_found",
-      names: "no/such-image",
+      names: "msb/no-such-image",
       hint: /msb\/base/,
     });
-    const { code, stderr } = await driver.msb(["run", "no/such-image", "--", "true"]);
+    const { code, stderr } = await driver.msb(["run", "msb/no-such-image", "--", "true"]);
     expect(code).toBe(OURS);
-    expect(stderr).toMatch(/^msb: .*no\/such-image/m);
+    expect(stderr).toMatch(/^msb: .*msb\/no-such-image/m);
     expect(stderr).toMatch(/^hint: /m);
   });
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import { createReadStream } from "node:fs";
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -18,6 +18,9 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const HOMES = process.env.MSB_TEST_HOMES ?? join(tmpdir(), "msb-test");
 export const BASE_IMAGE = "msb/base";
 const READY_TIMEOUT_MS = 30_000;
+
+/** No test may ask a registry that it has not started itself. */
+const NO_STRANGERS = { registries: { "docker.io": { blocked: true } } };
 
 export interface Ran {
   code: number | null;
@@ -51,6 +54,8 @@ export class SandboxDriver implements AsyncDisposable {
     await mkdir(HOMES, { recursive: true, mode: 0o711 });
     await rm(home, { recursive: true, force: true });
     await options.prepare?.(home);
+    await mkdir(home, { recursive: true, mode: 0o711 });
+    await writeFile(join(home, "images.json"), JSON.stringify(NO_STRANGERS));
     const driver = new SandboxDriver(home, options.env ?? {});
     // The daemon takes over the environment of whoever starts it.
     for (const [key, value] of Object.entries(options.env ?? {})) {

@@ -2,13 +2,18 @@ import type { ImageInfo } from "../contract/index.ts";
 import { SandboxError } from "../contract/index.ts";
 import type { ByteStream, Images } from "./engine.ts";
 import {
+  type CredentialStore,
   familiarName,
+  type ImagePolicy,
   type ImageStore,
   importRootfs,
   isDigest,
   loadImages,
   parseOciConfig,
   parseReference,
+  pullImage,
+  pushImage,
+  type RegistryClient,
   type StoredImage,
   saveImages,
   treeTar,
@@ -16,8 +21,17 @@ import {
 import { imageDetail, imageInfo } from "./image-info.ts";
 import type { SandboxManager } from "./sandbox/index.ts";
 
+/** What images come from and go to. */
+export interface ImageSources {
+  store: ImageStore;
+  client: RegistryClient;
+  credentials: CredentialStore;
+  policy: ImagePolicy;
+}
+
 /** The image store as the server sees it. */
-export function imagesApi(store: ImageStore, sandboxes: SandboxManager): Images {
+export function imagesApi(sources: ImageSources, sandboxes: SandboxManager): Images {
+  const { store, client, credentials } = sources;
   const usersOf = ({ digest }: StoredImage) =>
     sandboxes.list().flatMap(({ imageDigest, name }) => (imageDigest === digest ? [name] : []));
   const sweep = () => store.sweep({ inUse: sandboxes.imagesInUse() });
@@ -34,6 +48,29 @@ export function imagesApi(store: ImageStore, sandboxes: SandboxManager): Images 
     async inspect(name) {
       const image = await store.get(name);
       return imageDetail(image, usersOf(image));
+    },
+
+    async pull(request, { signal, onProgress } = {}) {
+      const image = await pullImage(sources, { ...request, signal, onProgress }).catch(async (error) => {
+        // Of an image that is refused nothing stays; what was fetched before a connection broke is worth keeping.
+        if (SandboxError.from(error).code === "invalid_argument") await sweep();
+        throw error;
+      });
+      return namedInfo(image, request.reference);
+    },
+
+    async push({ name, reference }, { signal, onProgress } = {}) {
+      return pushImage(sources, { name, reference, signal, onProgress });
+    },
+
+    async login({ registry, username, password }, { signal } = {}) {
+      const name = registryName(registry);
+      await client.tryCredentials(name, { username, password }, signal);
+      await credentials.keep(name, { username, password });
+    },
+
+    async logout(registry) {
+      await credentials.forget(registryName(registry));
     },
 
     async tag(source, target) {
@@ -118,17 +155,27 @@ export function imagesApi(store: ImageStore, sandboxes: SandboxManager): Images 
 const notYet = async (): Promise<never> => {
   throw new SandboxError("unsupported", "this comes with the next commits");
 };
-const NOT_YET = {
-  pull: notYet,
-  push: notYet,
-  build: notYet,
-  login: notYet,
-  logout: notYet,
-};
+const NOT_YET = { build: notYet };
 
-/** The image under the name that it was just given. */
+/** The image under the name that it was just given; with a digest in it, a tag says nothing. */
 function namedInfo(image: StoredImage, name: string): ImageInfo {
-  return imageInfo(image, familiarName(parseReference(name)));
+  const reference = parseReference(name);
+  return imageInfo(
+    image,
+    familiarName(reference.digest === undefined ? reference : { ...reference, tag: undefined }),
+  );
+}
+
+/** A registry as references name it: `docker.io`, `localhost:5000`. Errors: `invalid_argument`. */
+function registryName(text: string): string {
+  const host = text.replace(/^https?:\/\//, "").replace(/\/(v[12]\/?)?$/, "");
+  const { registry } = parseReference(`${host}/x`);
+  if (host === registry || host === "index.docker.io" || host === "registry-1.docker.io") {
+    return host === registry ? registry : "docker.io";
+  }
+  throw new SandboxError("invalid_argument", `${JSON.stringify(text)} names no registry`, {
+    hint: "A registry is a host, with a dot, a port or localhost, as registry.example:5000.",
+  });
 }
 
 function mib(bytes: number): string {

@@ -3,7 +3,14 @@ import type { VersionInfo } from "../contract/index.ts";
 import { vmdkDescriptor } from "./disk/index.ts";
 import { doctor } from "./doctor.ts";
 import type { Engine } from "./engine.ts";
-import { ImageStore } from "./image/index.ts";
+import { imageEnsurer } from "./ensure-image.ts";
+import {
+  CredentialStore,
+  ImagePolicy,
+  ImageStore,
+  imageSettingsFile,
+  RegistryClient,
+} from "./image/index.ts";
 import { imagesApi } from "./images.ts";
 import { MachineRoom } from "./machine-room.ts";
 import { type SandboxContext, SandboxManager, UidPool } from "./sandbox/index.ts";
@@ -33,18 +40,28 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const database = openDatabase(paths.database);
   const events = new EventLog(database);
   const uids = new UidPool();
-  const images = await ImageStore.open({ directory: paths.images, describeDisk: vmdkDescriptor });
+  const settings = imageSettingsFile(paths.imageSettings);
+  const images = await ImageStore.open({
+    directory: paths.images,
+    describeDisk: vmdkDescriptor,
+    quotaBytes: () => settings.get().quota,
+  });
+  const credentials = new CredentialStore(paths.credentials, env);
+  const client = new RegistryClient({ settings, credentials, env });
+  const policy = new ImagePolicy(paths.imagePolicy);
   const machineRoom = new MachineRoom({ paths, env, uids, events });
   const context: SandboxContext = {
     paths,
     machines: () => machineRoom.machines(),
     images,
+    ensureImage: imageEnsurer(images, (request, operation) => imageApi.pull(request, operation)),
     table: new SandboxTable(database),
     events,
     uids,
     onAgentLog: (sandbox, { level, message }) => options.onAgentLog?.(sandbox, level, message),
   };
   const sandboxes = new SandboxManager(context);
+  const imageApi = imagesApi({ store: images, client, credentials, policy }, sandboxes);
   await machineRoom.sweep();
   await sandboxes.adopt();
   await images.sweep({ inUse: sandboxes.imagesInUse() });
@@ -52,13 +69,14 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   return {
     home,
     sandboxes,
-    images: imagesApi(images, sandboxes),
+    images: imageApi,
     templates: templatesApi(machineRoom),
     events,
     doctor: () => doctor({ paths, env, images, machineRoom }),
     version: () => version(machineRoom),
     async close() {
       await sandboxes.detach();
+      await client[Symbol.asyncDispose]();
       database.close();
     },
   };

@@ -1,3 +1,4 @@
+import type { EnsureImage } from "../ensure-image.ts";
 import type { AgentLog } from "../guest/index.ts";
 import type { ImageStore } from "../image/index.ts";
 import type { Vmm } from "../machine/index.ts";
@@ -11,6 +12,8 @@ export interface SandboxContext {
   /** Boot assets, the VMM and templates are looked for when first needed: listing works where they are missing. */
   machines(): Promise<Machines>;
   images: ImageStore;
+  /** The image of a name, fetched from its registry if need be. */
+  ensureImage: EnsureImage;
   table: SandboxTable;
   events: EventLog;
   uids: UidPool;

@@ -33,7 +33,7 @@ export class SandboxManager implements Sandboxes {
     const name = this.reserveName(spec.name);
     let sandbox: Sandbox | undefined;
     try {
-      const image = await this.context.images.get(spec.image);
+      const image = await this.context.ensureImage(spec.image, spec, operation);
       if (this.byName.has(name)) throw taken(name);
       const record: SandboxRecord = {
         id: newId(),

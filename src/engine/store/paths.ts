@@ -12,6 +12,10 @@ export interface Paths {
   sandboxes: string;
   run: string;
   machine: string;
+  /** Files of settings that the user writes, and of what msb login is given. */
+  imageSettings: string;
+  imagePolicy: string;
+  credentials: string;
 }
 
 export function pathsOf(home: string): Paths {
@@ -24,6 +28,9 @@ export function pathsOf(home: string): Paths {
     sandboxes: join(home, "sandboxes"),
     run: join(home, "run"),
     machine: join(home, "machine"),
+    imageSettings: join(home, "images.json"),
+    imagePolicy: join(home, "policy.json"),
+    credentials: join(home, "credentials.json"),
   };
 }
 
@@ -38,8 +45,8 @@ export function makeHome(home: string): Paths {
     });
   }
   const paths = pathsOf(home);
-  const { database: _database, home: _home, ...folders } = paths;
-  for (const folder of [home, ...Object.values(folders)]) {
+  const { assets, templates, images, sandboxes, run, machine } = paths;
+  for (const folder of [home, assets, templates, images, sandboxes, run, machine]) {
     try {
       makeFolder(folder);
     } catch (cause) {

@@ -32,7 +32,12 @@ const errorBody = z.object({
 });
 
 /** What an answer that is no success means for whoever asked. Reads its body. `registry`: as references name it. */
-export async function refusal(answer: Answer, what: string, registry: string, own: URL): Promise<SandboxError> {
+export async function refusal(
+  answer: Answer,
+  what: string,
+  registry: string,
+  own: URL,
+): Promise<SandboxError> {
   const { status } = answer;
   // What stands elsewhere, where a registry may have sent us, is nobody's to read out.
   const said = answer.url.origin === own.origin ? await reason(answer) : "";

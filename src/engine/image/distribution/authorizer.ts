@@ -61,7 +61,12 @@ export class Authorizer {
    * @returns false if there is nothing new to show
    * @throws `unauthenticated`, `permission_denied`, `unavailable`
    */
-  async answer(challenges: readonly Challenge[], scope: string, url: URL, signal?: AbortSignal): Promise<boolean> {
+  async answer(
+    challenges: readonly Challenge[],
+    scope: string,
+    url: URL,
+    signal?: AbortSignal,
+  ): Promise<boolean> {
     const bearer = challenges.find(({ scheme }) => scheme === "bearer");
     if (bearer !== undefined) {
       this.#tokens.set(scope, await this.#token(bearer, scope, url, signal));
@@ -76,16 +81,25 @@ export class Authorizer {
     return true;
   }
 
-  async #token(challenge: Challenge, scope: string, from: URL, signal: AbortSignal | undefined): Promise<Token> {
+  async #token(
+    challenge: Challenge,
+    scope: string,
+    from: URL,
+    signal: AbortSignal | undefined,
+  ): Promise<Token> {
     const { registry, transport } = this.#options;
     const realm = URL.parse(challenge.parameters.get("realm") ?? "");
     if (realm === null || !["https:", "http:"].includes(realm.protocol)) {
       throw new SandboxError("unavailable", `${registry} asks for a token and does not say where to get it`);
     }
     if (realm.protocol === "http:" && from.protocol === "https:") {
-      throw new SandboxError("permission_denied", `${registry} sends us for a token to ${realm.host} without HTTPS`, {
-        hint: "Credentials would be readable on the way. The registry must name an HTTPS address.",
-      });
+      throw new SandboxError(
+        "permission_denied",
+        `${registry} sends us for a token to ${realm.host} without HTTPS`,
+        {
+          hint: "Credentials would be readable on the way. The registry must name an HTTPS address.",
+        },
+      );
     }
     const credentials = await this.#options.credentials.find(registry, signal);
     const service = challenge.parameters.get("service");
@@ -97,14 +111,14 @@ export class Authorizer {
         grant_type: "refresh_token",
         refresh_token: credentials.identityToken,
         client_id: CLIENT_ID,
-        scope,
+        ...(scope === "" ? {} : { scope }),
         ...(service === undefined ? {} : { service }),
       });
       const headers = { "content-type": "application/x-www-form-urlencoded" };
       result = await transport.call({ ...common, method: "POST", url: realm, headers, body: String(form) });
     } else {
       if (service !== undefined) realm.searchParams.set("service", service);
-      realm.searchParams.set("scope", scope);
+      if (scope !== "") realm.searchParams.set("scope", scope);
       const authorization =
         credentials === undefined ? undefined : basic(credentials.username, credentials.password);
       if (credentials !== undefined) realm.searchParams.set("account", credentials.username);

@@ -50,16 +50,21 @@ export async function* downloadBlob(options: BlobOptions): AsyncGenerator<Buffer
     try {
       for await (const chunk of piecesFrom(options, registry, position)) {
         position += chunk.length;
-        if (position > descriptor.size) throw notItself(what, `it has more than the ${descriptor.size} bytes that it should have`);
+        if (position > descriptor.size)
+          throw notItself(what, `it has more than the ${descriptor.size} bytes that it should have`);
         hash.update(chunk);
         options.onProgress?.(position);
         yield chunk;
       }
       if (position === descriptor.size) break;
-      error = new SandboxError("unavailable", `${what}: the transfer ended after ${position} of ${descriptor.size} bytes`, {
-        hint: "The registry or something on the way cuts it off.",
-        details: { retry: true },
-      });
+      error = new SandboxError(
+        "unavailable",
+        `${what}: the transfer ended after ${position} of ${descriptor.size} bytes`,
+        {
+          hint: "The registry or something on the way cuts it off.",
+          details: { retry: true },
+        },
+      );
     } catch (caught) {
       if (signal?.aborted) throw cancelled(what, caught);
       error = caught;
@@ -80,7 +85,11 @@ export async function* downloadBlob(options: BlobOptions): AsyncGenerator<Buffer
   if (digest !== descriptor.digest) throw notItself(what, `what came is ${digest}`);
 }
 
-async function* piecesFrom(options: BlobOptions, registry: Registry, position: number): AsyncGenerator<Buffer> {
+async function* piecesFrom(
+  options: BlobOptions,
+  registry: Registry,
+  position: number,
+): AsyncGenerator<Buffer> {
   const { repository, descriptor, what, signal } = options;
   const answer = await registry.send({
     method: "GET",
@@ -111,7 +120,12 @@ async function* piecesFrom(options: BlobOptions, registry: Registry, position: n
 }
 
 /** How many of the answer's bytes are known already: a server may not know ranges. */
-async function offsetOf(answer: Answer, registry: Registry, options: BlobOptions, position: number): Promise<number> {
+async function offsetOf(
+  answer: Answer,
+  registry: Registry,
+  options: BlobOptions,
+  position: number,
+): Promise<number> {
   const { what } = options;
   if (answer.status === 200) return position;
   if (answer.status === 206) {

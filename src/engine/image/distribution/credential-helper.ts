@@ -28,7 +28,10 @@ export async function askHelper(
 ): Promise<Credentials | undefined> {
   // It becomes the name of a program: nothing that could be a path.
   if (!/^[A-Za-z0-9._-]+$/.test(name)) {
-    throw new SandboxError("invalid_argument", `Docker's configuration names the credential helper ${JSON.stringify(name)}, which is no name`);
+    throw new SandboxError(
+      "invalid_argument",
+      `Docker's configuration names the credential helper ${JSON.stringify(name)}, which is no name`,
+    );
   }
   for (const registry of registries) {
     const text = await run(`docker-credential-${name}`, registry, options);
@@ -69,7 +72,8 @@ function run(program: string, registry: string, { env, signal }: AskOptions): Pr
     );
     child.on("close", (code, killed) => {
       const text = Buffer.concat(parts).toString("utf8");
-      if (killed !== null) failed(`was ended: it took longer than ${TIMEOUT_MS} ms or wrote more than ${MAX_BYTES} bytes`);
+      if (killed !== null)
+        failed(`was ended: it took longer than ${TIMEOUT_MS} ms or wrote more than ${MAX_BYTES} bytes`);
       else if (code === 0) resolve(text);
       else if (/not found/i.test(text)) resolve(undefined);
       else failed(`failed with exit code ${code}`);

@@ -28,7 +28,9 @@ const MAX_BYTES = 4 * 1024 * 1024;
 /** What Docker calls its own registry in `config.json`. */
 const DOCKER_HUB_KEY = "https://index.docker.io/v1/";
 
-const ownFile = z.object({ registries: z.record(z.string(), z.object({ username: z.string(), password: z.string() })) });
+const ownFile = z.object({
+  registries: z.record(z.string(), z.object({ username: z.string(), password: z.string() })),
+});
 
 const dockerFile = z.looseObject({
   auths: z
@@ -113,7 +115,8 @@ export class CredentialStore implements CredentialSource {
       if (!entry) continue;
       const [username, password] = entry.auth ? decode(entry.auth) : [entry.username, entry.password];
       const identityToken = entry.identitytoken || undefined;
-      if (username && (password || identityToken)) return { username, password: password ?? "", identityToken };
+      if (username && (password || identityToken))
+        return { username, password: password ?? "", identityToken };
     }
     return undefined;
   }
@@ -121,8 +124,15 @@ export class CredentialStore implements CredentialSource {
 
 /** By which names Docker may know a registry. */
 function keysOf(registry: string): string[] {
-  if (registry === "docker.io") return [DOCKER_HUB_KEY, "docker.io", "index.docker.io", "registry-1.docker.io"];
-  return [registry, `https://${registry}`, `http://${registry}`, `https://${registry}/`, `https://${registry}/v2/`];
+  if (registry === "docker.io")
+    return [DOCKER_HUB_KEY, "docker.io", "index.docker.io", "registry-1.docker.io"];
+  return [
+    registry,
+    `https://${registry}`,
+    `http://${registry}`,
+    `https://${registry}/`,
+    `https://${registry}/v2/`,
+  ];
 }
 
 function decode(auth: string): [string, string] | [] {

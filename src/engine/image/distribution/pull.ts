@@ -10,7 +10,13 @@ import { hostPlatform } from "../host-platform.ts";
 import type { HeldLayer } from "../layer/layer-store.ts";
 import { choosePlatform, type Descriptor, type ImageManifest, parseManifest } from "../manifest.ts";
 import { type ParsedImage, parseOciImage } from "../oci-image.ts";
-import { canonicalName, familiarName, type ImageReference, LOCAL_REGISTRY, parseReference } from "../reference.ts";
+import {
+  canonicalName,
+  familiarName,
+  type ImageReference,
+  LOCAL_REGISTRY,
+  parseReference,
+} from "../reference.ts";
 import type { ImageStore, StoredImage } from "../store.ts";
 import { downloadBlob } from "./blob-download.ts";
 import { layerProgress } from "./layer-progress.ts";
@@ -48,9 +54,13 @@ export async function pullImage(dependencies: PullDependencies, options: PullOpt
   const { store, policy } = dependencies;
   const reference = parseReference(options.reference);
   if (reference.registry === LOCAL_REGISTRY) {
-    throw new SandboxError("not_found", `${options.reference} is a name of this machine: no registry has it`, {
-      hint: "Images under msb/ are built, imported or loaded here.",
-    });
+    throw new SandboxError(
+      "not_found",
+      `${options.reference} is a name of this machine: no registry has it`,
+      {
+        hint: "Images under msb/ are built, imported or loaded here.",
+      },
+    );
   }
   const name = familiarName(reference);
   policy.assertAllowed(reference);
@@ -58,11 +68,19 @@ export async function pullImage(dependencies: PullDependencies, options: PullOpt
   options.onProgress?.({ task });
   const place: Place = { reference, what: task, signal: options.signal };
   const found = await findManifest(dependencies, place, options);
-  await policy.assertSigned(reference, [found.top.digest, found.digest], (target) =>
-    dependencies.client.manifest(place, target, found.top.registries),
-  );
   const { registries } = found.top;
   const { path: repository } = reference;
+  await policy.assertSigned(reference, [found.top.digest, found.digest], {
+    manifest: (tag) => dependencies.client.manifest(place, tag, registries),
+    blob: (digest, size) =>
+      dependencies.client.document({
+        registries,
+        repository,
+        descriptor: { mediaType: "", digest, size, annotations: undefined },
+        what: `a signature of ${name}`,
+        signal: options.signal,
+      }),
+  });
   const config = await dependencies.client.document({
     registries,
     repository,
@@ -74,7 +92,13 @@ export async function pullImage(dependencies: PullDependencies, options: PullOpt
   assertFits(parsed, found.manifest, options.platform ?? hostPlatform(), name);
 
   using _image = store.hold(parsed.digest);
-  const layers = await takeLayers(store, options, { name, repository, registries, parsed, manifest: found.manifest });
+  const layers = await takeLayers(store, options, {
+    name,
+    repository,
+    registries,
+    parsed,
+    manifest: found.manifest,
+  });
   try {
     return await store.addImage({ config, name: nameFor(reference), manifestDigest: found.top.digest });
   } finally {
@@ -94,7 +118,11 @@ interface Found {
   digest: Digest;
 }
 
-async function findManifest({ client }: PullDependencies, place: Place, options: PullOptions): Promise<Found> {
+async function findManifest(
+  { client }: PullDependencies,
+  place: Place,
+  options: PullOptions,
+): Promise<Found> {
   const { reference } = place;
   const registries = client.withMirrors(reference.registry);
   const top = await client.manifest(place, reference.digest ?? reference.tag!, registries);
@@ -109,7 +137,10 @@ async function findManifest({ client }: PullDependencies, place: Place, options:
     const chosen = choosePlatform(parsed.manifests, options.platform ?? hostPlatform(), name);
     at = { ...(await client.manifest(place, chosen.digest, top.registries)), mediaType: chosen.mediaType };
   }
-  throw new SandboxError("invalid_argument", `${name}: an index leads to an index and so on, and to no image`);
+  throw new SandboxError(
+    "invalid_argument",
+    `${name}: an index leads to an index and so on, and to no image`,
+  );
 }
 
 function assertDigest(expected: string | undefined, found: readonly Digest[], name: string): void {
@@ -147,7 +178,10 @@ async function takeLayers(store: ImageStore, options: PullOptions, layers: Layer
   const stop = new AbortController();
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
   const held: HeldLayer[] = [];
-  const waiting = layers.manifest.layers.map((descriptor, i) => ({ descriptor, diffId: layers.parsed.layers[i]! }));
+  const waiting = layers.manifest.layers.map((descriptor, i) => ({
+    descriptor,
+    diffId: layers.parsed.layers[i]!,
+  }));
   const progress = layerProgress(`pulling ${layers.name}`, options.onProgress);
   for (const { descriptor } of waiting) progress(descriptor, "waiting", 0);
   const take = async () => {
@@ -165,7 +199,10 @@ async function takeLayers(store: ImageStore, options: PullOptions, layers: Layer
   await Promise.all(workers);
   if (failure === undefined && !signal.aborted) return held;
   for (const layer of held) layer[Symbol.dispose]();
-  throw failure?.error ?? new SandboxError("cancelled", `pulling ${layers.name} was cancelled`, { cause: signal.reason });
+  throw (
+    failure?.error ??
+    new SandboxError("cancelled", `pulling ${layers.name} was cancelled`, { cause: signal.reason })
+  );
 }
 
 async function takeLayer(

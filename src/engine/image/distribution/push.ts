@@ -7,16 +7,22 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { constants, createGzip } from "node:zlib";
 import { Readable } from "node:stream";
+import { constants, createGzip } from "node:zlib";
 import { SandboxError } from "../../../contract/errors.ts";
 import type { LayerProgress } from "../../../contract/images.ts";
 import { type Digest, sha256 } from "../digest.ts";
 import type { LayerFacts } from "../layer/layer-index.ts";
 import { MEDIA_TYPES } from "../manifest.ts";
-import { canonicalName, familiarName, type ImageReference, LOCAL_REGISTRY, parseReference } from "../reference.ts";
-import type { ImageStore, StoredImage } from "../store.ts";
+import {
+  canonicalName,
+  familiarName,
+  type ImageReference,
+  LOCAL_REGISTRY,
+  parseReference,
+} from "../reference.ts";
 import { storing } from "../storage-error.ts";
+import type { ImageStore, StoredImage } from "../store.ts";
 import { layerProgress } from "./layer-progress.ts";
 import type { Registry } from "./registry.ts";
 import type { RegistryClient } from "./registry-client.ts";
@@ -71,7 +77,13 @@ export async function pushImage(
   const layers = [];
   // One after the other: compressing takes the cores that there are.
   for (const layer of image.layers) layers.push(await pushLayer(store, upload, layer, name, progress));
-  await putBlob(upload, image.digest, image.rawConfig.length, `the configuration of ${name}`, () => image.rawConfig);
+  await putBlob(
+    upload,
+    image.digest,
+    image.rawConfig.length,
+    `the configuration of ${name}`,
+    () => image.rawConfig,
+  );
   const digest = await putManifest(upload, image, layers, reference);
   await store.setManifestDigest(canonicalName(reference), digest);
   return { reference: name, digest };
@@ -80,12 +92,19 @@ export async function pushImage(
 function targetOf({ name, reference }: PushOptions): ImageReference {
   const target = parseReference(reference ?? name);
   if (target.registry === LOCAL_REGISTRY) {
-    throw new SandboxError("invalid_argument", `${name} is a name of this machine: it says no registry to push to`, {
-      hint: `Say where to: msb push ${name} HOST/NAME:TAG`,
-    });
+    throw new SandboxError(
+      "invalid_argument",
+      `${name} is a name of this machine: it says no registry to push to`,
+      {
+        hint: `Say where to: msb push ${name} HOST/NAME:TAG`,
+      },
+    );
   }
   if (target.tag === undefined) {
-    throw new SandboxError("invalid_argument", `${reference ?? name} cannot be pushed to: it has a digest in place of a tag`);
+    throw new SandboxError(
+      "invalid_argument",
+      `${reference ?? name} cannot be pushed to: it has a digest in place of a tag`,
+    );
   }
   return { ...target, digest: undefined };
 }
@@ -102,9 +121,13 @@ async function pushLayer(
   const file = join(folder.path, "layer");
   const about = { digest: layer.digest, size: layer.tarBytes };
   progress(about, "waiting", 0);
-  const { digest, size } = await storing(`compressing ${what}`, () => compress(store.layerTar(layer.digest), file, upload.signal));
+  const { digest, size } = await storing(`compressing ${what}`, () =>
+    compress(store.layerTar(layer.digest), file, upload.signal),
+  );
   const sized = { digest: layer.digest, size };
-  const isThere = await putBlob(upload, digest, size, what, () => reading(file, (bytes) => progress(sized, "uploading", bytes)));
+  const isThere = await putBlob(upload, digest, size, what, () =>
+    reading(file, (bytes) => progress(sized, "uploading", bytes)),
+  );
   progress(sized, isThere ? "exists" : "done", size);
   return { mediaType: MEDIA_TYPES.ociGzipLayer, digest, size };
 }
@@ -114,7 +137,11 @@ async function compress(
   path: string,
   signal: AbortSignal | undefined,
 ): Promise<{ digest: Digest; size: number }> {
-  const gzip = createGzip({ level: GZIP_LEVEL, chunkSize: 256 * 1024, strategy: constants.Z_DEFAULT_STRATEGY });
+  const gzip = createGzip({
+    level: GZIP_LEVEL,
+    chunkSize: 256 * 1024,
+    strategy: constants.Z_DEFAULT_STRATEGY,
+  });
   const hash = createHash("sha256");
   await using file = await open(path, "wx", 0o600);
   let size = 0;
@@ -155,7 +182,12 @@ async function putBlob(
   if (head.status === 200) return true;
   for (let attempt = 1; ; attempt++) {
     try {
-      const begun = await registry.expect([202], { ...common, method: "POST", target: `${repository}/blobs/uploads/`, headers: { "content-length": "0" } });
+      const begun = await registry.expect([202], {
+        ...common,
+        method: "POST",
+        target: `${repository}/blobs/uploads/`,
+        headers: { "content-length": "0" },
+      });
       await discard(begun);
       const target = locationOf(begun.headers.location, begun.url, what);
       target.searchParams.set("digest", digest);
@@ -177,7 +209,7 @@ async function putBlob(
 }
 
 function locationOf(location: string | string[] | undefined, from: URL, what: string): URL {
-  const url = typeof location === "string" ? URL.parse(location, from) : null;
+  const url = typeof location === "string" ? URL.parse(location, from.href) : null;
   if (url === null || (from.protocol === "https:" && url.protocol !== "https:")) {
     throw new SandboxError("unavailable", `${what}: the registry does not say where to send it`);
   }

@@ -6,11 +6,11 @@ import { MAX_MANIFEST_BYTES, MEDIA_TYPES } from "../manifest.ts";
 import type { ImageReference } from "../reference.ts";
 import { readBounded } from "./answer-body.ts";
 import { type BlobOptions, downloadBlob } from "./blob-download.ts";
-import type { CredentialSource } from "./credentials.ts";
+import type { CredentialSource, Credentials } from "./credentials.ts";
 import { Registry } from "./registry.ts";
 import { type ImageSettings, type RegistrySettings, settingsOf } from "./settings.ts";
 import type { SettingsFile } from "./settings-file.ts";
-import { DEFAULT_TIMING, type Timing } from "./transport.ts";
+import { DEFAULT_TIMING, discard, type Timing } from "./transport.ts";
 
 export interface RegistryClientOptions {
   settings: SettingsFile<ImageSettings>;
@@ -36,7 +36,12 @@ export interface Place {
   signal?: AbortSignal | undefined;
 }
 
-const ACCEPT = [MEDIA_TYPES.ociIndex, MEDIA_TYPES.ociManifest, MEDIA_TYPES.dockerList, MEDIA_TYPES.dockerManifest].join(", ");
+const ACCEPT = [
+  MEDIA_TYPES.ociIndex,
+  MEDIA_TYPES.ociManifest,
+  MEDIA_TYPES.dockerList,
+  MEDIA_TYPES.dockerManifest,
+].join(", ");
 
 export class RegistryClient implements AsyncDisposable {
   readonly #options: RegistryClientOptions;
@@ -88,12 +93,41 @@ export class RegistryClient implements AsyncDisposable {
     return Buffer.concat(parts);
   }
 
+  /** Asks a registry whether it knows somebody. Errors: `permission_denied` if it does not, `unavailable`. */
+  async tryCredentials(name: string, credentials: Credentials, signal?: AbortSignal): Promise<void> {
+    const { env, timing } = this.#options;
+    const settings = settingsOf(this.#options.settings.get(), name);
+    assertNotBlocked(name, settings, this.#options.settings.path);
+    await using registry = new Registry({
+      name,
+      settings,
+      env,
+      timing: { ...DEFAULT_TIMING, ...timing },
+      credentials: { find: async () => credentials },
+    });
+    const what = `logging in to ${name}`;
+    const answer = await registry.send({ method: "GET", target: "", scope: "", what, signal });
+    await discard(answer);
+    if (answer.status === 200) return;
+    throw new SandboxError(
+      answer.status === 401 || answer.status === 403 ? "permission_denied" : "unavailable",
+      `${what}: ${answer.status === 401 ? `it does not accept the credentials of ${JSON.stringify(credentials.username)}` : `it answered ${answer.status}`}`,
+    );
+  }
+
   #make(name: string, settings: RegistrySettings, mirror?: URL): Registry {
     const { credentials, env, timing } = this.#options;
     const key = JSON.stringify([name, mirror?.href, settings]);
     let registry = this.#registries.get(key);
     if (registry === undefined) {
-      registry = new Registry({ name, mirror, settings, credentials, env, timing: { ...DEFAULT_TIMING, ...timing } });
+      registry = new Registry({
+        name,
+        mirror,
+        settings,
+        credentials,
+        env,
+        timing: { ...DEFAULT_TIMING, ...timing },
+      });
       this.#registries.set(key, registry);
     }
     return registry;
@@ -122,10 +156,14 @@ async function fetchManifest(
   const digest = sha256(bytes);
   const claimed = isDigest(target) ? target : String(answer.headers["docker-content-digest"] ?? digest);
   if (isDigest(claimed) && claimed !== digest) {
-    throw new SandboxError("invalid_argument", `${what}: the manifest is not what its digest says: what came is ${digest}`, {
-      hint: "The registry is broken, or somebody changes what it sends. Do not use this image.",
-      details: { expected: claimed, found: digest },
-    });
+    throw new SandboxError(
+      "invalid_argument",
+      `${what}: the manifest is not what its digest says: what came is ${digest}`,
+      {
+        hint: "The registry is broken, or somebody changes what it sends. Do not use this image.",
+        details: { expected: claimed, found: digest },
+      },
+    );
   }
   const mediaType = answer.headers["content-type"];
   return { bytes, digest, mediaType: typeof mediaType === "string" ? mediaType : undefined };
@@ -137,4 +175,3 @@ function assertNotBlocked(name: string, { blocked }: RegistrySettings, path: str
     hint: `${path} says so.`,
   });
 }
-

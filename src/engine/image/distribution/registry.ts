@@ -1,12 +1,12 @@
 /** One registry, or one mirror of it: requests to its API, with what it wants to know of us. */
 
 import { SandboxError } from "../../../contract/errors.ts";
-import { Authorizer } from "./authorizer.ts";
 import { refusal } from "./answer-body.ts";
+import { Authorizer } from "./authorizer.ts";
 import { parseChallenges } from "./challenge.ts";
 import type { CredentialSource } from "./credentials.ts";
-import { type Answer, type Call, discard, Transport, type Timing } from "./transport.ts";
 import type { RegistrySettings } from "./settings.ts";
+import { type Answer, type Call, discard, type Timing, Transport } from "./transport.ts";
 
 export interface RegistryOptions {
   /** As references name it: `docker.io`, `localhost:5000`. */
@@ -82,7 +82,13 @@ export class Registry implements AsyncDisposable {
     const secure = new URL(`https://${host}/`);
     if (!settings.insecure && !isLoopback(secure.hostname)) return secure;
     const ask = (url: URL) =>
-      this.#transport.call({ method: "GET", url: new URL("v2/", url), what: `looking for ${name}`, signal, attempts: 1 });
+      this.#transport.call({
+        method: "GET",
+        url: new URL("v2/", url),
+        what: `looking for ${name}`,
+        signal,
+        attempts: 1,
+      });
     const plain = new URL(`http://${host}/`);
     try {
       await discard(await ask(secure));

@@ -22,7 +22,8 @@ export class SettingsFile<T> {
   get(): T {
     const stat = statSync(this.path, { throwIfNoEntry: false });
     const key = stat === undefined ? "" : `${stat.ino} ${stat.mtimeMs} ${stat.size}`;
-    if (this.#read?.key !== key) this.#read = { key, value: this.#parse(stat === undefined ? "{}" : this.#text(stat.size)) };
+    if (this.#read?.key !== key)
+      this.#read = { key, value: this.#parse(stat === undefined ? "{}" : this.#text(stat.size)) };
     return this.#read.value;
   }
 

@@ -110,10 +110,14 @@ export class Transport implements AsyncDisposable {
     const asked = result instanceof SandboxError ? undefined : retryAfterMs(result.headers["retry-after"]);
     if (asked === undefined) return this.backoffMs(attempt);
     if (asked > this.#timing.maxRetryAfterMs) {
-      throw new SandboxError("resource_exhausted", `${what}: the registry asks to come back in ${Math.ceil(asked / 1000)} s`, {
-        hint: "It limits how often it is asked. Wait, or log in: msb login HOST",
-        details: { retryAfterMs: asked },
-      });
+      throw new SandboxError(
+        "resource_exhausted",
+        `${what}: the registry asks to come back in ${Math.ceil(asked / 1000)} s`,
+        {
+          hint: "It limits how often it is asked. Wait, or log in: msb login HOST",
+          details: { retryAfterMs: asked },
+        },
+      );
     }
     return asked;
   }
@@ -128,18 +132,19 @@ export class Transport implements AsyncDisposable {
           ...call.headers,
           ...(isOwn && call.authorization !== undefined ? { authorization: call.authorization } : {}),
         },
-        body: (call.body ?? null) as Dispatcher.RequestOptions["body"],
+        body: call.body ?? null,
         dispatcher: isOwn ? this.#own : this.#others,
         signal: call.signal ?? null,
         headersTimeout: this.#timing.headersMs,
         bodyTimeout: this.#timing.stallMs,
-      });
+      } as Parameters<typeof request>[1]);
       const { statusCode: status, headers, body } = response;
       const location = headers.location;
       const isRedirect = [301, 302, 303, 307, 308].includes(status) && typeof location === "string";
       if (!isRedirect || !["GET", "HEAD"].includes(call.method)) return { status, headers, body, url };
       await discard({ body });
-      if (redirects === MAX_REDIRECTS) throw new SandboxError("unavailable", `${call.what}: redirected more than ${MAX_REDIRECTS} times`);
+      if (redirects === MAX_REDIRECTS)
+        throw new SandboxError("unavailable", `${call.what}: redirected more than ${MAX_REDIRECTS} times`);
       url = redirected(url, location, call.what);
     }
   }
@@ -155,7 +160,11 @@ export class Transport implements AsyncDisposable {
   }
 }
 
-function dispatcher(timing: Timing, env: NodeJS.ProcessEnv, trust: { ca?: string[]; rejectUnauthorized?: boolean }): Dispatcher {
+function dispatcher(
+  timing: Timing,
+  env: NodeJS.ProcessEnv,
+  trust: { ca?: string[]; rejectUnauthorized?: boolean },
+): Dispatcher {
   const connect = { timeout: timing.connectMs, ...trust };
   const common = { connect, connections: 8, maxRedirections: 0 };
   const httpsProxy = env.HTTPS_PROXY ?? env.https_proxy;
@@ -171,7 +180,7 @@ function dispatcher(timing: Timing, env: NodeJS.ProcessEnv, trust: { ca?: string
 }
 
 function redirected(from: URL, location: string, what: string): URL {
-  const to = URL.parse(location, from);
+  const to = URL.parse(location, from.href);
   if (to === null || !["https:", "http:"].includes(to.protocol)) {
     throw new SandboxError("unavailable", `${what}: redirected to something that is no URL`);
   }
