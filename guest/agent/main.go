@@ -11,6 +11,7 @@ import (
 
 	"microsandbox/agent/internal/agent"
 	"microsandbox/agent/internal/boot"
+	"microsandbox/agent/internal/changes"
 	"microsandbox/agent/internal/failure"
 	"microsandbox/agent/internal/link"
 	"microsandbox/agent/internal/root"
@@ -27,6 +28,9 @@ const (
 )
 
 func main() {
+	if len(os.Args) == 1 && os.Args[0] == changes.Program {
+		os.Exit(changes.Run())
+	}
 	if os.Getpid() != 1 {
 		os.Stderr.WriteString("microsandbox agent " + agent.Version + ": to be started as PID 1 of a microVM\n")
 		os.Exit(2)

@@ -50,6 +50,9 @@ func (v *vm) Setup(s agent.Setup, mark func(string)) (fail *failure.Failure) {
 	return fail
 }
 
+// Upper is where the sandbox's writes go.
+func (v *vm) Upper() int { return v.root.Upper() }
+
 // PowerOff ends the VM.
 func (v *vm) PowerOff() {
 	v.root.Leave()

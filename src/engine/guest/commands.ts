@@ -55,6 +55,11 @@ export interface ProcessSpec {
   rlimits?: Record<string, Rlimit | undefined> | undefined;
   /** Makes the working directory when it is missing. Default false. */
   createCwd?: boolean | undefined;
+  /**
+   * Something of the agent's own in place of a program, when the guest has the capability of that name: `changes` writes
+   * what the sandbox has written, as the tar of a layer, to stdout. `argv` then only names it.
+   */
+  builtin?: "changes" | undefined;
   /** A terminal instead of pipes, when the guest has the capability `pty`. */
   pty?: { rows: number; cols: number; term: string } | undefined;
 }
@@ -113,6 +118,7 @@ export function encodeStart(spec: ProcessSpec): Buffer {
     stdin: spec.stdin ?? false,
     rlimits: spec.rlimits === undefined ? undefined : rlimits.flatMap(([name, limit]) => rlimit(name, limit)),
     create_cwd: spec.createCwd,
+    builtin: spec.builtin,
     pty: spec.pty && {
       rows: uint64(spec.pty.rows, "rows"),
       cols: uint64(spec.pty.cols, "cols"),

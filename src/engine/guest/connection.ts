@@ -177,6 +177,11 @@ export class AgentConnection implements Disposable {
     if (spec.pty !== undefined && !this.info.capabilities.includes("pty")) {
       throw new SandboxError("unsupported", "the guest's agent has no terminals");
     }
+    if (spec.builtin !== undefined && !this.info.capabilities.includes(spec.builtin)) {
+      throw new SandboxError("unsupported", `the guest's agent is too old for ${spec.builtin}`, {
+        hint: "Start the sandbox anew: it then gets the present agent.",
+      });
+    }
     const payload = encodeStart(spec);
     const process = new GuestProcess(this.#link, {
       channel,

@@ -146,7 +146,7 @@ export class ImageStore {
     using _hold = this.#holds.hold(digest);
     const layers = await this.#layerFacts(parsed.layers);
     if (layers.length === 0) throw new SandboxError("invalid_argument", "an image needs at least one layer");
-    await this.#disks.make(digest, layers); // layers that do not merge are found out before the image has a name
+    await this.#disks.make(digest, { layers, directories: parsed.config.volumes }); // layers that do not merge are found out before the image has a name
     const full = name === undefined ? undefined : canonicalName(parseReference(name));
     await this.#changes.run(() =>
       storing(`storing the image ${full ?? digest}`, async () => {
@@ -234,8 +234,8 @@ export class ImageStore {
     using _hold = this.#holds.hold(digest);
     const found = await this.#disks.find(digest);
     if (found !== undefined) return found;
-    const { layers } = await this.get(nameOrDigest);
-    return await this.#disks.make(digest, layers);
+    const { layers, config } = await this.get(nameOrDigest);
+    return await this.#disks.make(digest, { layers, directories: config.volumes });
   }
 
   /** A folder for work under way, swept after a crash; removed when disposed of. */

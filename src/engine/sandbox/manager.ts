@@ -13,6 +13,7 @@ import type {
 import { type Digest, EMPTY_CONFIG, type ImageConfig, isDigest } from "../image/index.ts";
 import { endStrays } from "../machine/index.ts";
 import type { SandboxContext } from "./context.ts";
+import { exportSandbox } from "./export.ts";
 import { newId, newName } from "./identity.ts";
 import { assertLegal } from "./lifecycle.ts";
 import { type SandboxRecord, sandboxRecord } from "./record.ts";
@@ -38,7 +39,7 @@ export class SandboxManager implements Sandboxes {
       const record: SandboxRecord = {
         id: newId(),
         name,
-        spec,
+        spec: { ...spec, labels: { ...image.config.labels, ...spec.labels } },
         imageDigest: image.digest,
         state: "creating",
         createdAt: new Date().toISOString(),
@@ -117,9 +118,17 @@ export class SandboxManager implements Sandboxes {
     return this.find(ref).logs(options);
   }
 
-  async export(ref: string): Promise<ByteStream> {
-    const { name } = this.find(ref);
-    throw new SandboxError("unsupported", `sandbox '${name}' cannot be exported yet`);
+  /**
+   * What a running sandbox has written on top of its image, as the tar of a layer.
+   * @throws `invalid_state` if it does not run; while it streams, `internal` with what the guest said
+   */
+  changes(ref: string, options: { signal?: AbortSignal | undefined } = {}): Promise<AsyncIterable<Buffer>> {
+    return this.find(ref).changes(options.signal);
+  }
+
+  export(ref: string, { signal }: { signal?: AbortSignal } = {}): Promise<ByteStream> {
+    const sandbox = this.find(ref);
+    return exportSandbox(this.context.images, sandbox, signal);
   }
 
   console(ref: string, maxBytes?: number): Promise<string> {

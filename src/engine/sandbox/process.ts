@@ -77,6 +77,11 @@ export class SandboxProcess implements EngineProcess {
     this.guest.signal(signalNumber(signal), true);
   }
 
+  /** To the process itself and not to its group. */
+  signalAlone(signal: string): void {
+    this.guest.signal(signalNumber(signal));
+  }
+
   private async take(stream: OutputName, offset: number, chunk: Buffer): Promise<void> {
     if (chunk.length === 0) return;
     const logged = this.log.append(outputRecord(this.process, stream, offset, chunk));

@@ -11,6 +11,7 @@ import type { EngineProcess, ExecContext, LogOptions, OperationContext } from ".
 import type { AgentConnection } from "../guest/index.ts";
 import type { ImageConfig } from "../image/index.ts";
 import type { Machine, MachineExit } from "../machine/index.ts";
+import { readChanges } from "./changes.ts";
 import { combineCommand, processSpec } from "./command.ts";
 import type { SandboxContext } from "./context.ts";
 import { assertLegal, assertTransition } from "./lifecycle.ts";
@@ -38,6 +39,7 @@ export class Sandbox {
   private machine: Machine | undefined;
   private agent: AgentConnection | undefined;
   private nextProcess: number;
+  private main: SandboxProcess | undefined;
   /** Settles when a stop or an unexpected end has been dealt with. */
   private ending: Promise<void> | undefined;
 
@@ -135,6 +137,13 @@ export class Sandbox {
     return process;
   }
 
+  /** What it has written on top of its image, as the tar of a layer. */
+  async changes(signal?: AbortSignal): Promise<AsyncIterable<Buffer>> {
+    assertLegal("exec", this.name, this.state);
+    const number = this.takeProcessNumber();
+    return readChanges({ agent: this.agent!, number, name: this.name, signal });
+  }
+
   commandOf(argv?: string[]): string[] {
     return combineCommand(this.record.spec, this.image, argv);
   }
@@ -144,13 +153,31 @@ export class Sandbox {
     this.transition("stopping", reason === undefined ? {} : { reason });
     const { machine, agent } = this;
     this.ending ??= (async () => {
+      const leftMs = await this.askMainToEnd(graceMs);
       // A guest that does not follow is ended from outside.
-      await agent!.shutdown(graceMs).catch(() => {});
+      await agent!.shutdown(leftMs).catch(() => {});
       const gone = await within(POWER_OFF_MS, machine!.exited);
       if (gone === undefined) await machine!.kill();
       await this.ended("stopped", reason ?? "stopped");
     })();
     await this.ending;
+  }
+
+  /** The image may want its main process to be ended by another signal than TERM. Returns what is left of the grace. */
+  private async askMainToEnd(graceMs: number): Promise<number> {
+    const { main, image } = this;
+    if (main === undefined || image.stopSignal === "") return graceMs;
+    const began = performance.now();
+    try {
+      main.signalAlone(image.stopSignal);
+    } catch {
+      return graceMs; // an image may name a signal that there is not
+    }
+    await within(
+      graceMs,
+      main.exited.catch(() => {}),
+    );
+    return Math.max(0, Math.round(graceMs - (performance.now() - began)));
   }
 
   async kill(reason = "killed"): Promise<void> {
@@ -252,6 +279,7 @@ export class Sandbox {
 
   /** The sandbox lives as long as this process. */
   private endWith(process: SandboxProcess): void {
+    this.main = process;
     process.exited
       .then(
         ({ exitCode }) => {
@@ -304,6 +332,7 @@ export class Sandbox {
   private async letGo(): Promise<void> {
     this.agent?.close();
     this.agent = undefined;
+    this.main = undefined;
     this.machine = undefined;
     this.context.uids.release(this.record.uid);
     const { machine: _machine, uid: _uid, ...rest } = this.record;

@@ -38,10 +38,18 @@ const NUMBERS: Record<string, number> = {
   SIGSYS: 31,
 };
 
-/** @param name `SIGTERM`, `TERM` or `15` @throws `invalid_argument` */
+/** The first real-time signal that glibc leaves to programs. */
+const SIGRTMIN = 34;
+
+/** @param name `SIGTERM`, `TERM`, `15` or `SIGRTMIN+3` @throws `invalid_argument` */
 export function signalNumber(name: string): number {
   const upper = name.toUpperCase();
-  const number = /^\d+$/.test(name) ? Number(name) : (NUMBERS[upper] ?? NUMBERS[`SIG${upper}`]);
+  const realTime = /^(?:SIG)?RTMIN(?:\+(\d{1,2}))?$/.exec(upper);
+  const number = /^\d+$/.test(name)
+    ? Number(name)
+    : realTime !== null
+      ? SIGRTMIN + Number(realTime[1] ?? 0)
+      : (NUMBERS[upper] ?? NUMBERS[`SIG${upper}`]);
   if (number !== undefined && number >= 1 && number <= 64) return number;
   throw new SandboxError("invalid_argument", `'${name}' is no signal`, {
     hint: "Give a name such as TERM or a number from 1 to 64.",

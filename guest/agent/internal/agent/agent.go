@@ -28,6 +28,8 @@ type VM interface {
 	Setup(s Setup, mark func(step string)) *failure.Failure
 	// Prepare does, before the state is stored, what need not be done after every load.
 	Prepare() *failure.Failure
+	// Upper is a descriptor of the file system that takes what the sandbox writes, once it is set up.
+	Upper() int
 	// PowerOff syncs and ends the VM; it does not return.
 	PowerOff()
 	// SignalAll reaches every process but PID 1.

@@ -7,6 +7,7 @@ import (
 // Hello answers a host: from here on its connection counts.
 func (a *Agent) Hello(f wire.Frame, nonce []byte) {
 	a.connection++
+	a.table.EndBuiltins()
 	version := uint64(0)
 	if m, err := a.document.Parse(f.Payload); err == nil {
 		if v, _ := m.Get("version").Uint(); v >= protocolVersion {
@@ -21,7 +22,8 @@ func (a *Agent) Hello(f wire.Frame, nonce []byte) {
 	b := wire.AppendText(wire.AppendText(wire.AppendMap(a.link.Begin(0), 7), "op"), "hello")
 	b = wire.AppendUint(wire.AppendText(b, "version"), version)
 	b = wire.AppendText(wire.AppendText(b, "agent"), Version)
-	b = wire.AppendArray(wire.AppendText(b, "capabilities"), 0)
+	b = wire.AppendArray(wire.AppendText(b, "capabilities"), 1)
+	b = wire.AppendText(b, "changes")
 	b = wire.AppendText(wire.AppendText(b, "phase"), phase)
 	b = wire.AppendText(wire.AppendText(b, "boot"), a.boot)
 	b = wire.AppendText(b, "processes")

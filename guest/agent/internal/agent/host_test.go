@@ -41,6 +41,7 @@ func (p *socketPort) Write(b []byte) (int, error) {
 type fakeVM struct {
 	off   atomic.Bool
 	setup *failure.Failure
+	upper int
 }
 
 func (v *fakeVM) Setup(_ Setup, mark func(string)) *failure.Failure {
@@ -48,6 +49,7 @@ func (v *fakeVM) Setup(_ Setup, mark func(string)) *failure.Failure {
 	return v.setup
 }
 func (v *fakeVM) Prepare() *failure.Failure { return nil }
+func (v *fakeVM) Upper() int                { return v.upper }
 func (v *fakeVM) PowerOff()                 { v.off.Store(true) }
 func (v *fakeVM) Log(string, string)        {}
 
@@ -95,7 +97,7 @@ func newSilentHost(t *testing.T) *host {
 	}
 	_ = syscall.SetNonblock(fds[1], true)
 	_ = syscall.SetsockoptTimeval(fds[0], syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &syscall.Timeval{Sec: int64(patience / time.Second)})
-	h := &host{t: t, fd: fds[0], port: &socketPort{fd: fds[1]}, vm: &fakeVM{}, done: make(chan error, 1)}
+	h := &host{t: t, fd: fds[0], port: &socketPort{fd: fds[1]}, vm: &fakeVM{upper: -1}, done: make(chan error, 1)}
 	a, err := New(Settings{Port: h.port, VM: h.vm, Boot: "boot", Budget: 64 << 20, Warm: 4})
 	if err != nil {
 		t.Fatal(err)

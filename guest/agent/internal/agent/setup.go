@@ -59,6 +59,7 @@ func (a *Agent) setup(id uint64, m wire.Item) {
 		return
 	}
 	a.phase = running
+	a.table.Upper = a.vm.Upper()
 	steps = append(steps, step{"total", a.loop.Now() - begin})
 	b := a.reply(id, 3)
 	b = wire.AppendBool(wire.AppendText(b, "reseeded"), true)

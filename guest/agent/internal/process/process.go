@@ -33,6 +33,8 @@ type Table struct {
 	squeezed bool
 	// Killed counts children that ended by KILL.
 	Killed int
+	// Upper is the descriptor of the file system that takes what the sandbox writes; −1: none yet.
+	Upper int
 	// Childless is called when the last process in the VM is gone.
 	Childless func()
 }
@@ -47,6 +49,7 @@ type Process struct {
 	status  syscall.WaitStatus
 	exited  bool // and reaped: its pid may be another's by now
 	closed  bool // the host has forgotten it
+	builtin bool // of no use to another host than the one that started it
 	exitOut bool // the exit message was sent on this connection
 	quiet   *loop.Timer
 }
@@ -58,7 +61,7 @@ func NewTable(l *loop.Loop, rings *ring.Pool) (*Table, error) {
 		return nil, err
 	}
 	t := &Table{
-		loop: l, rings: rings, devNull: null,
+		loop: l, rings: rings, devNull: null, Upper: -1,
 		channels: make(map[uint32]*Process, 16), pids: make(map[int]*Process, 16),
 		Childless: func() {},
 	}
@@ -110,6 +113,15 @@ func (t *Table) Gone() {
 	for _, p := range t.channels {
 		for i := range p.outputs {
 			p.outputs[i].disconnected()
+		}
+	}
+}
+
+// EndBuiltins ends what is of no use to a new host.
+func (t *Table) EndBuiltins() {
+	for channel, p := range t.channels {
+		if p.builtin {
+			t.Close(channel)
 		}
 	}
 }

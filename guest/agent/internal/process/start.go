@@ -3,6 +3,7 @@ package process
 import (
 	"syscall"
 
+	"microsandbox/agent/internal/changes"
 	"microsandbox/agent/internal/failure"
 	"microsandbox/agent/internal/loop"
 	"microsandbox/agent/internal/user"
@@ -12,12 +13,16 @@ import (
 // etc is where passwd and group are; tests have others.
 var etc = "/etc"
 
+// builtinChanges is the one builtin there is.
+const builtinChanges = "changes"
+
 // order is a start message, decoded.
 type order struct {
 	argv, env []string
 	cwd, user string
 	stdin     bool
 	createCwd bool
+	changes   bool // no program of the sandbox's, but what reads back its changes
 	limits    []limit
 }
 
@@ -32,7 +37,7 @@ func (t *Table) Start(channel uint32, message wire.Item) *failure.Failure {
 	if fail != nil {
 		return fail
 	}
-	p := &Process{table: t, channel: channel}
+	p := &Process{table: t, channel: channel, builtin: o.changes}
 	p.quiet = loop.NewTimer(p.silent)
 	pipes, err := t.openPipes(o.stdin)
 	if err != nil {
@@ -83,14 +88,36 @@ func parseOrder(m wire.Item) (o order, fail *failure.Failure) {
 	if o.user, ok = m.Get("user").Text(); !ok {
 		return bad("user must be a text")
 	}
+	if builtin := m.Get("builtin"); builtin.Kind() != wire.Absent && builtin.Kind() != wire.Null {
+		if o.changes = builtin.Is(builtinChanges); !o.changes {
+			return o, failure.Cannot(126, failure.Unsupported, "this guest agent has no such builtin")
+		}
+	}
 	o.stdin = m.Get("stdin").True()
 	o.createCwd = m.Get("create_cwd").True()
 	o.limits, fail = parseLimits(m.Get("rlimits"))
 	return o, fail
 }
 
+// forkChanges starts the agent's own executable, which reads back what the sandbox has written.
+func (t *Table) forkChanges(files []uintptr) (int, *failure.Failure) {
+	if t.Upper < 0 {
+		return 0, failure.Cannot(126, failure.InvalidState, "the sandbox has no writable file system")
+	}
+	attr := syscall.ProcAttr{Files: append(files, uintptr(t.Upper)), Sys: &syscall.SysProcAttr{Setsid: true}}
+	// Of the child itself: it needs no path to lead to it.
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{changes.Program}, &attr)
+	if err != nil {
+		return 0, failure.Cannot(126, failure.Internal, failure.Describe("cannot read the changes back", err))
+	}
+	return pid, nil
+}
+
 // fork starts the process: who it is, where it is, what it executes, in this order.
 func (t *Table) fork(o order, files []uintptr) (int, *failure.Failure) {
+	if o.changes {
+		return t.forkChanges(files)
+	}
 	var id user.Identity
 	_, hasHome := variable(o.env, "HOME")
 	if o.user != "" || !hasHome {

@@ -44,6 +44,9 @@ type Root struct {
 	upper *Upper
 }
 
+// Upper is a descriptor of the file system that holds the overlay's upper directory, "upper". It has no path any more.
+func (r *Root) Upper() int { return r.upper.dir }
+
 // Prepare makes the mount points, before the template is stored.
 func Prepare() {
 	for _, dir := range []string{lower, freshPoint, keptPoint, newer} {

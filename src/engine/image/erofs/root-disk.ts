@@ -15,6 +15,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { SandboxError } from "../../../contract/errors.ts";
 import type { DiskDescriptorWriter, FlatExtent } from "../../disk/index.ts";
+import { fromBytes } from "../byte-string.ts";
 import type { Digest } from "../digest.ts";
 import { writeDurably } from "../durable.ts";
 import { type LayerFacts, readIndex } from "../layer/layer-index.ts";
@@ -43,6 +44,8 @@ const manifestSchema = z.object({
 export interface BuildOptions {
   /** Lowest first. */
   layers: readonly LayerFacts[];
+  /** Directories that must be there: the image's volumes. */
+  directories: readonly string[];
   /** A folder that does not exist yet. Removed by the caller on failure. */
   directory: string;
   indexPath: (layer: Digest) => string;
@@ -61,6 +64,7 @@ export async function buildRootDisk(options: BuildOptions): Promise<void> {
     const path = options.indexPath(digest);
     await tree.add(readIndex(path, digest, "marks"), readIndex(path, digest, "entries"));
   }
+  for (const path of options.directories) tree.ensureDirectory(fromBytes(Buffer.from(path)));
   const metadata = buildErofs(tree.root, {
     blobBytes: layers.map(({ blobBytes }) => blobBytes),
     maxMetadataBytes: options.limits.maxMetadataBytes,

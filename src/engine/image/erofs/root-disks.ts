@@ -5,12 +5,11 @@ import { join } from "node:path";
 import type { DiskDescriptorWriter } from "../../disk/index.ts";
 import { type Digest, hexOf, isDigest } from "../digest.ts";
 import { syncDirectory } from "../durable.ts";
-import type { LayerFacts } from "../layer/layer-index.ts";
 import type { LayerStore } from "../layer/layer-store.ts";
 import type { ImageLimits } from "../limits.ts";
 import type { Quota } from "../quota.ts";
 import { storing } from "../storage-error.ts";
-import { buildRootDisk, findRootDisk, type RootDisk } from "./root-disk.ts";
+import { type BuildOptions, buildRootDisk, findRootDisk, type RootDisk } from "./root-disk.ts";
 
 export interface RootDisksOptions {
   directory: string;
@@ -19,6 +18,9 @@ export interface RootDisksOptions {
   limits: ImageLimits;
   quota: Quota;
 }
+
+/** What a disk is made of. */
+export type DiskContents = Pick<BuildOptions, "layers" | "directories">;
 
 export class RootDisks {
   readonly #options: RootDisksOptions;
@@ -38,10 +40,10 @@ export class RootDisks {
   }
 
   /** The disk, made if it has not been. Errors: `invalid_argument` for layers that do not merge, `internal`, `resource_exhausted`. */
-  make(image: Digest, layers: readonly LayerFacts[]): Promise<RootDisk> {
+  make(image: Digest, contents: DiskContents): Promise<RootDisk> {
     let underWay = this.#underWay.get(image);
     if (underWay === undefined) {
-      underWay = storing(`making the root disk of image ${image}`, () => this.#make(image, layers)).finally(
+      underWay = storing(`making the root disk of image ${image}`, () => this.#make(image, contents)).finally(
         () => this.#underWay.delete(image),
       );
       this.#underWay.set(image, underWay);
@@ -49,7 +51,7 @@ export class RootDisks {
     return underWay;
   }
 
-  async #make(image: Digest, layers: readonly LayerFacts[]): Promise<RootDisk> {
+  async #make(image: Digest, contents: DiskContents): Promise<RootDisk> {
     const { layers: store, describe, limits, quota } = this.#options;
     const there = await this.find(image);
     if (there !== undefined) return there;
@@ -57,7 +59,7 @@ export class RootDisks {
     using charge = quota.open(`the root disk of image ${image}`);
     const directory = join(incoming.path, "disk");
     await buildRootDisk({
-      layers,
+      ...contents,
       directory,
       indexPath: (layer) => store.indexPath(layer),
       blobPath: (layer) => store.blobPath(layer),

@@ -7,9 +7,10 @@
  * never lead out of it.
  */
 
+import { SandboxError } from "../../../contract/errors.ts";
 import { type ByteString, show } from "../byte-string.ts";
 import type { InodeRow, LayerChunks, LayerRow } from "../layer/layer-index.ts";
-import { refuse } from "../layer/layer-path.ts";
+import { cleanPath, refuse } from "../layer/layer-path.ts";
 import { MAX_DEPTH } from "../limits.ts";
 
 /** An inode of the merged tree; several names may lead to one (hard links). */
@@ -71,6 +72,16 @@ export class TreeBuilder {
     if (this.#layer > 0) for await (const row of marks) this.#hide(row);
     for await (const row of entries) this.#put(row);
     this.#layer++;
+  }
+
+  /** Makes a directory and those above it, unless something else stands in the way. */
+  ensureDirectory(path: ByteString): void {
+    this.#lastParent = undefined;
+    try {
+      this.#walk(cleanPath(path), path);
+    } catch (error) {
+      if (!(error instanceof SandboxError)) throw error;
+    }
   }
 
   #hide(row: LayerRow): void {
