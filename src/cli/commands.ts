@@ -10,7 +10,7 @@ export interface CommandEntry {
 }
 
 const SANDBOXES = "Sandboxes:";
-const STORED = "Images and templates:";
+const IMAGES = "Images:";
 const SYSTEM = "This installation:";
 
 export const COMMANDS: readonly CommandEntry[] = [
@@ -42,7 +42,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   {
     name: "inspect",
     group: SANDBOXES,
-    summary: "show all that is known of a sandbox, as JSON",
+    summary: "show all that is known of a sandbox or an image, as JSON",
     load: () => import("./commands/inspect.ts"),
   },
   {
@@ -76,20 +76,98 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/rm.ts"),
   },
   {
+    name: "pull",
+    group: IMAGES,
+    summary: "fetch an image from its registry",
+    load: () => import("./commands/pull.ts"),
+  },
+  {
+    name: "push",
+    group: IMAGES,
+    summary: "give an image to a registry",
+    load: () => import("./commands/push.ts"),
+  },
+  {
+    name: "build",
+    group: IMAGES,
+    summary: "build an image of a Dockerfile, in sandboxes",
+    load: () => import("./commands/build.ts"),
+  },
+  {
     name: "images",
-    group: STORED,
-    summary: "list and remove images",
+    group: IMAGES,
+    summary: "list images",
     load: () => import("./commands/images.ts"),
   },
   {
+    name: "rmi",
+    group: IMAGES,
+    summary: "remove images",
+    load: () => import("./commands/rmi.ts"),
+  },
+  {
+    name: "tag",
+    group: IMAGES,
+    summary: "give an image another name",
+    load: () => import("./commands/tag.ts"),
+  },
+  {
+    name: "history",
+    group: IMAGES,
+    summary: "show the steps that made an image",
+    load: () => import("./commands/history.ts"),
+  },
+  {
+    name: "save",
+    group: IMAGES,
+    summary: "write images as one archive",
+    load: () => import("./commands/save.ts"),
+  },
+  {
+    name: "load",
+    group: IMAGES,
+    summary: "read the images of an archive",
+    load: () => import("./commands/load.ts"),
+  },
+  {
     name: "import",
-    group: STORED,
-    summary: "make an image of a root file system tar",
+    group: IMAGES,
+    summary: "make an image of a folder or a root file system tar",
     load: () => import("./commands/import.ts"),
   },
   {
+    name: "export",
+    group: IMAGES,
+    summary: "write the file system of a sandbox or an image as a tar",
+    load: () => import("./commands/export.ts"),
+  },
+  {
+    name: "prune",
+    group: IMAGES,
+    summary: "free what nothing refers to",
+    load: () => import("./commands/prune.ts"),
+  },
+  {
+    name: "df",
+    group: IMAGES,
+    summary: "say where the space of the image store went",
+    load: () => import("./commands/df.ts"),
+  },
+  {
+    name: "login",
+    group: IMAGES,
+    summary: "keep credentials for a registry",
+    load: () => import("./commands/login.ts"),
+  },
+  {
+    name: "logout",
+    group: IMAGES,
+    summary: "forget the credentials for a registry",
+    load: () => import("./commands/logout.ts"),
+  },
+  {
     name: "template",
-    group: STORED,
+    group: SYSTEM,
     summary: "list, build and remove stored VM states",
     load: () => import("./commands/template.ts"),
   },

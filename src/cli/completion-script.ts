@@ -37,11 +37,8 @@ function bashCases(commands: readonly CompletedCommand[]): string {
   return commands
     .map((command) => {
       const words = [...command.words, ...command.flags, "--help"].join(" ");
-      const names = command.takesSandbox
-        ? ` $(${SANDBOX_NAMES})`
-        : command.takesImage
-          ? ` $(${IMAGE_NAMES})`
-          : "";
+      const sandboxes = command.takesSandbox ? ` $(${SANDBOX_NAMES})` : "";
+      const names = sandboxes + (command.takesImage ? ` $(${IMAGE_NAMES})` : "");
       return `    ${patternOf(command)}) words="${words}${names}" ;;`;
     })
     .join("\n");

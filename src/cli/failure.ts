@@ -1,4 +1,5 @@
 import { SandboxError } from "../contract/errors.ts";
+import { printableLines } from "./printable.ts";
 import { note } from "./terminal.ts";
 
 /** Fields of the API, and the flags that set them: people know what they typed. */
@@ -12,6 +13,14 @@ const FLAG_OF_FIELD: Record<string, string> = {
   shell: "--shell",
   timeoutMs: "--timeout",
   image: "IMAGE",
+  pull: "--pull",
+  platform: "--platform",
+  reference: "NAME",
+  digest: "--digest",
+  tags: "--tag",
+  target: "--target",
+  buildArgs: "--build-arg",
+  labels: "--label",
   argv: "COMMAND",
 };
 
@@ -22,8 +31,8 @@ export function reportFailure(thrown: unknown, { json = false } = {}): void {
     note(JSON.stringify({ error: error.toBody() }));
     return;
   }
-  note(`msb: ${inWordsOfFlags(error)}`);
-  if (error.hint !== undefined) note(`hint: ${error.hint}`);
+  note(printableLines(`msb: ${inWordsOfFlags(error)}`));
+  if (error.hint !== undefined) note(printableLines(`hint: ${error.hint}`));
   if (error.code === "internal" && process.env.MSB_DEBUG)
     note(String((error.cause as Error)?.stack ?? error.stack));
 }
@@ -48,7 +57,7 @@ function inWordsOfFlags(error: SandboxError): string {
   const issues = error.details.issues as { path: string; message: string }[];
   return issues
     .map(({ path, message }) => {
-      const field = path.replace(/^(sandbox|exec)\./, "");
+      const field = path.replace(/^(sandbox|exec)\./, "").replace(/\[\d+\]$/, "");
       return `${FLAG_OF_FIELD[field] ?? field}: ${message}`;
     })
     .join("\nmsb: ");

@@ -1,31 +1,45 @@
 import type { Progress } from "../sdk/index.ts";
-import { note } from "./terminal.ts";
 
 /** Nobody wants to read of what is over before it is read. */
 const PATIENCE_MS = 500;
-const FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏";
+
+/** Where progress is shown: lines that change in place on a terminal, plain lines elsewhere. */
+export interface ProgressView {
+  update(progress: Progress): void;
+  /** Prints a line for a step that begins; it stays. */
+  begin(task: string): void;
+  /** Prints lines that stay. */
+  print(lines: string): void;
+  /** Nothing of it is left that is not meant to stay. */
+  done(): void;
+}
 
 /**
- * Tells on stderr what takes longer than half a second: one line that changes on a terminal, a line per task otherwise.
- * The command's own output never mixes with it: `done` wipes the line first.
+ * Tells on stderr what takes longer than half a second. The command's own output never mixes with it: `done` wipes it first.
+ * What shows it is loaded only when there is something to show: most commands are over before.
  */
-export class ProgressLine implements Disposable {
-  readonly #onTerminal = process.stderr.isTTY === true && process.env.TERM !== "dumb";
+export class ProgressDisplay implements Disposable {
   readonly #began = performance.now();
-  #current: Progress | undefined;
-  #printed: string | undefined;
+  readonly #patienceMs: number;
+  #pending: Progress[] = [];
+  #view: ProgressView | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #frame = 0;
   #done = false;
+
+  /** @param patienceMs how long nothing is shown. Default: 500 */
+  constructor({ patienceMs = PATIENCE_MS }: { patienceMs?: number } = {}) {
+    this.#patienceMs = patienceMs;
+  }
 
   readonly update = (progress: Progress): void => {
     if (this.#done) return;
-    this.#current = progress;
-    if (this.#timer) return;
-    this.#timer = setTimeout(
-      () => this.#show(),
-      Math.max(0, PATIENCE_MS - (performance.now() - this.#began)),
-    );
+    if (this.#view !== undefined) {
+      this.#view.update(progress);
+      return;
+    }
+    this.#pending.push(progress);
+    const left = this.#patienceMs - (performance.now() - this.#began);
+    this.#timer ??= setTimeout(() => void this.#open(), Math.max(0, left));
   };
 
   /** There is nothing more to wait for. */
@@ -33,26 +47,18 @@ export class ProgressLine implements Disposable {
     if (this.#done) return;
     this.#done = true;
     clearTimeout(this.#timer);
-    if (this.#onTerminal && this.#printed !== undefined) process.stderr.write("\r\x1b[K");
+    this.#view?.done();
   };
 
   [Symbol.dispose](): void {
     this.done();
   }
 
-  #show(): void {
-    const { task, fraction } = this.#current!;
-    if (this.#onTerminal) {
-      const share = fraction === undefined ? "" : ` ${Math.round(fraction * 100)} %`;
-      const seconds = Math.floor((performance.now() - this.#began) / 1000);
-      const spinner = FRAMES[this.#frame++ % FRAMES.length];
-      const line = `${spinner} ${task}${share} (${seconds} s)`;
-      process.stderr.write(`\r\x1b[K${line.slice(0, Math.max(20, (process.stderr.columns || 80) - 1))}`);
-      this.#printed = line;
-    } else if (task !== this.#printed) {
-      note(`msb: ${task} …`);
-      this.#printed = task;
-    }
-    this.#timer = setTimeout(() => this.#show(), this.#onTerminal ? 100 : PATIENCE_MS);
+  async #open(): Promise<void> {
+    const { openView } = await import("./progress-view.ts");
+    if (this.#done) return;
+    this.#view = openView({ beganMs: this.#began });
+    for (const progress of this.#pending) this.#view.update(progress);
+    this.#pending = [];
   }
 }

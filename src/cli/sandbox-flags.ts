@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import { SandboxError } from "../contract/errors.ts";
-import type { SandboxSpecInput } from "../sdk/index.ts";
+import type { PullPolicy, SandboxSpecInput } from "../sdk/index.ts";
 import { parseCount, parseMebibytes } from "./quantity.ts";
 
 /** The flags that describe a sandbox, for `run` and `create`; and those of a process, which `exec` has too. */
@@ -23,6 +23,8 @@ export interface SandboxFlags extends ProcessFlags {
   label?: string[];
   entrypoint?: string;
   shell?: string;
+  pull?: PullPolicy;
+  platform?: string;
 }
 
 const collect = (value: string, before: string[] = []) => [...before, value];
@@ -53,7 +55,17 @@ export function addSandboxFlags(command: Command): Command {
       "--entrypoint <PROGRAM>",
       'program that the command is given to; "" for none (default: the image\'s)',
     )
-    .option("--shell <PATH>", "shell of the SDK's shell() (default: /bin/sh)");
+    .option("--shell <PATH>", "shell of the SDK's shell() (default: /bin/sh)")
+    .addOption(
+      new Option(
+        "--pull <WHEN>",
+        "fetch the image if it is missing, always or never (default: missing)",
+      ).choices(["missing", "always", "never"]),
+    )
+    .option(
+      "--platform <PLATFORM>",
+      "variant of the image to fetch, as linux/arm64 (default: this machine's)",
+    );
 }
 
 /** The spec that the flags ask for. Limits are the daemon's business: it knows the host. */
@@ -69,6 +81,8 @@ export function specOf(image: string, flags: SandboxFlags): SandboxSpecInput {
     ...(flags.label && { labels: pairs(flags.label, "--label") }),
     ...(flags.entrypoint !== undefined && { entrypoint: flags.entrypoint === "" ? [] : [flags.entrypoint] }),
     ...(flags.shell !== undefined && { shell: flags.shell }),
+    ...(flags.pull !== undefined && { pull: flags.pull }),
+    ...(flags.platform !== undefined && { platform: flags.platform }),
   };
 }
 
@@ -100,16 +114,24 @@ function environment({ env, envFile }: ProcessFlags): Record<string, string> | u
       .split(/\r?\n/)
       .filter((line) => line.trim() !== "" && !line.trimStart().startsWith("#")),
   );
+  return pairsFromHere([...lines, ...(env ?? [])], "--env");
+}
+
+/** As `pairs`; a name alone has the value of this process's environment, and is left out if it has none there. */
+export function pairsFromHere(list: readonly string[], flag: string): Record<string, string> {
   const fromHere = (pair: string) => (pair.includes("=") ? pair : `${pair}=${process.env[pair] ?? ""}`);
   const known = (pair: string) => pair.includes("=") || process.env[pair] !== undefined;
-  return pairs([...lines, ...(env ?? [])].filter(known).map(fromHere), "--env");
+  return pairs(list.filter(known).map(fromHere), flag);
 }
 
 export function pairs(list: readonly string[], flag: string): Record<string, string> {
   return Object.fromEntries(
     list.map((pair) => {
       const at = pair.indexOf("=");
-      if (at <= 0) throw new InvalidArgumentError(`option '${flag}': "${pair}" is not of the form KEY=VALUE`);
+      // Not commander's own error: what it throws while an action runs, nobody prints.
+      if (at <= 0) {
+        throw new SandboxError("invalid_argument", `${flag}: "${pair}" is not of the form KEY=VALUE`);
+      }
       return [pair.slice(0, at), pair.slice(at + 1)];
     }),
   );

@@ -6,6 +6,6 @@
 /** The OCI image config of an import. */
 export const IMAGE_CONFIG_HEADER = "x-msb-image-config";
 /** The `BuildRequest` of a build. */
-export const BUILD_REQUEST_HEADER = "x-msb-build";
+export const BUILD_REQUEST_HEADER = "x-msb-build-request";
 /** Bytes of JSON that such a header may carry; as base64 they fit into the 128 KiB that the daemon reads of headers. */
 export const MAX_HEADER_JSON_BYTES = 64 * 1024;

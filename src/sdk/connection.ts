@@ -132,8 +132,9 @@ export class Connection implements Disposable {
       };
       (await this.#retrying(request.purpose, deadline.signal, () => this.#once(probe, deadline))).resume();
     }
+    let uploads = 0;
     return this.#retrying(request.purpose, deadline.signal, async () => {
-      if (request.upload?.readableDidRead) {
+      if (request.upload && uploads++ > 0) {
         throw new SandboxError("unavailable", `could not ${request.purpose}: the daemon left meanwhile`, {
           hint: "run it again",
         });

@@ -21,6 +21,8 @@ export async function readTarFile(path: string): Promise<Readable> {
 export async function downloadTar(connection: Connection, request: ApiRequest): Promise<Readable> {
   const response = await connection.stream(request);
   const output = new PassThrough({ highWaterMark: CHUNK_BYTES });
+  // Whoever reads it hears of a failure, then if not now. One between two awaits of the caller must not end the program.
+  output.on("error", () => {});
   response.once("error", (cause) => {
     output.destroy(
       request.signal?.aborted

@@ -39,7 +39,12 @@ function describe(
       ...command.commands.map((child) => child.name()),
       ...command.registeredArguments.flatMap((argument) => argument.argChoices ?? []),
     ],
-    takesSandbox: command.registeredArguments[0]?.name().startsWith("SANDBOX") ?? false,
-    takesImage: command.registeredArguments[0]?.name() === "IMAGE",
+    takesSandbox: takes(command, "SANDBOX"),
+    takesImage: takes(command, "IMAGE"),
   };
+}
+
+/** By what stands in its usage: `<IMAGE...>`, `<SANDBOX|IMAGE>`. */
+function takes(command: Command, what: string): boolean {
+  return command.registeredArguments[0]?.name().split("|").includes(what) ?? false;
 }

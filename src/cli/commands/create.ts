@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { Sandbox } from "../../sdk/index.ts";
-import { ProgressLine } from "../progress.ts";
+import { ProgressDisplay } from "../progress.ts";
 import { addSandboxFlags, commandOf, type SandboxFlags, specOf } from "../sandbox-flags.ts";
 import { print, printJson } from "../terminal.ts";
 import { printTimings } from "../timings.ts";
@@ -23,7 +23,7 @@ export function command(): Command {
     .action(
       async (image: string, words: string[], flags: SandboxFlags & { json?: boolean; timings?: boolean }) => {
         const argv = commandOf(words);
-        using progress = new ProgressLine();
+        using progress = new ProgressDisplay();
         const sandbox = await Sandbox.create({
           ...specOf(image, flags),
           ...(argv.length > 0 && { command: argv }),

@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { type Check, Daemon, SandboxError } from "../../sdk/index.ts";
-import { ProgressLine } from "../progress.ts";
+import { ProgressDisplay } from "../progress.ts";
 import { colorful, print, printJson } from "../terminal.ts";
 
 const HELP = `
@@ -16,7 +16,7 @@ export function command(): Command {
     .option("--json", "print JSON")
     .addHelpText("after", HELP)
     .action(async ({ json }: { json?: boolean }) => {
-      using progress = new ProgressLine();
+      using progress = new ProgressDisplay();
       progress.update({ task: "looking at this machine" });
       const checks = await examine();
       progress.done();

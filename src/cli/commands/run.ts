@@ -2,7 +2,7 @@ import { Command, Option } from "commander";
 import { SandboxError } from "../../contract/errors.ts";
 import { Sandbox } from "../../sdk/index.ts";
 import { attach } from "../attach.ts";
-import { ProgressLine } from "../progress.ts";
+import { ProgressDisplay } from "../progress.ts";
 import { parseMilliseconds } from "../quantity.ts";
 import { addSandboxFlags, commandOf, type SandboxFlags, specOf } from "../sandbox-flags.ts";
 import { note, print } from "../terminal.ts";
@@ -52,7 +52,7 @@ async function run(image: string, words: string[], flags: RunFlags): Promise<voi
   const began = performance.now();
   const keep = flags.name !== undefined && !flags.rm;
   const cancel = new AbortController();
-  using progress = new ProgressLine();
+  using progress = new ProgressDisplay();
   const process_ = Sandbox.run(
     { ...spec, keep, timeoutMs: flags.timeout, signal: cancel.signal, onProgress: progress.update },
     argv,
@@ -84,7 +84,7 @@ async function runDetached(spec: ReturnType<typeof specOf>, flags: RunFlags): Pr
       "--detach --rm needs a command: without one the sandbox never ends",
     );
   }
-  using progress = new ProgressLine();
+  using progress = new ProgressDisplay();
   const sandbox = await Sandbox.create({
     ...spec,
     autoRemove: flags.rm ?? false,

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { Sandbox } from "../../sdk/index.ts";
 import { each } from "../each.ts";
-import { ProgressLine } from "../progress.ts";
+import { ProgressDisplay } from "../progress.ts";
 
 const HELP = `
 Examples:
@@ -14,7 +14,7 @@ export function command(): Command {
     .argument("<SANDBOX...>", "names or ids")
     .addHelpText("after", HELP)
     .action(async (refs: string[]) => {
-      using progress = new ProgressLine();
+      using progress = new ProgressDisplay();
       await each(refs, (ref) => Sandbox.at(ref).start({ onProgress: progress.update }));
     });
 }

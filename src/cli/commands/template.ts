@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { Template } from "../../sdk/index.ts";
-import { ProgressLine } from "../progress.ts";
+import { ProgressDisplay } from "../progress.ts";
 import { formatAge, formatBytes, parseCount, parseMebibytes } from "../quantity.ts";
 import { printTable } from "../table.ts";
 import { print, printJson } from "../terminal.ts";
@@ -67,7 +67,7 @@ async function list({ json }: { json?: boolean }): Promise<void> {
 }
 
 async function build(flags: { cpus: number; memory?: number; json?: boolean }): Promise<void> {
-  using progress = new ProgressLine();
+  using progress = new ProgressDisplay();
   const template = await Template.build(
     { cpus: flags.cpus, memoryMiB: flags.memory ?? 256 },
     { onProgress: progress.update },
