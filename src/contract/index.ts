@@ -3,6 +3,7 @@
  * that everybody may enter, and it imports nothing of ours. It never does anything: no I/O, no state.
  */
 export * from "./build.ts";
+export * from "./dockerignore.ts";
 export * from "./errors.ts";
 export * from "./exec.ts";
 export * from "./home.ts";
