@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from "node:util";
 import type { Progress } from "../sdk/index.ts";
-import { printable } from "./printable.ts";
 import type { ProgressView } from "./progress.ts";
+import { printable } from "./terminal.ts";
 
 /** A longer line is printed in pieces. */
 const MAX_LINE = 16 * 1024;

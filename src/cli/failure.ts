@@ -1,6 +1,5 @@
 import { SandboxError } from "../contract/errors.ts";
-import { printableLines } from "./printable.ts";
-import { note } from "./terminal.ts";
+import { note, printableLines } from "./terminal.ts";
 
 /** Fields of the API, and the flags that set them: people know what they typed. */
 const FLAG_OF_FIELD: Record<string, string> = {

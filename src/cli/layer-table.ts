@@ -1,6 +1,7 @@
 import type { LayerProgress } from "../sdk/index.ts";
-import { displayWidth, printable } from "./printable.ts";
+import { displayWidth } from "./display-width.ts";
 import { formatBytes } from "./quantity.ts";
+import { printable } from "./terminal.ts";
 
 /** The layers of a pull or a push, a line each: digest, phase, bytes, rate. */
 

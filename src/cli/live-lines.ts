@@ -1,4 +1,4 @@
-import { cut, displayWidth } from "./printable.ts";
+import { cut, displayWidth } from "./display-width.ts";
 
 /** Lines at the end of a terminal that change in place. */
 export class LiveLines {

@@ -1,9 +1,8 @@
 import type { LayerProgress, Progress } from "../sdk/index.ts";
 import { shortDigest } from "./layer-table.ts";
-import { printable } from "./printable.ts";
 import type { ProgressView } from "./progress.ts";
 import { formatBytes } from "./quantity.ts";
-import { note } from "./terminal.ts";
+import { note, printable } from "./terminal.ts";
 
 /** A task that goes through many states in this time is told in its last. */
 const TASK_INTERVAL_MS = 500;

@@ -1,8 +1,8 @@
 import type { Progress } from "../sdk/index.ts";
 import { LayerTable } from "./layer-table.ts";
 import { LiveLines } from "./live-lines.ts";
-import { printable } from "./printable.ts";
 import type { ProgressView } from "./progress.ts";
+import { printable } from "./terminal.ts";
 
 const FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏";
 const FRAME_MS = 100;

@@ -39,6 +39,25 @@ export function printJson(value: unknown): void {
   print(JSON.stringify(value, null, 2));
 }
 
+/** Controls of C0 and C1, line separators, and the marks that turn the direction of text around. */
+const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+
+/**
+ * Text from outside (names, digests, Dockerfile lines, what build steps write) as it may reach a terminal: a control character there
+ * could move the cursor, rewrite what was printed or type for the user. It is spelled out, as `\x1b`.
+ */
+export function printable(text: string): string {
+  return text.replace(UNPRINTABLE, (character) => {
+    const code = character.codePointAt(0)!;
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u${code.toString(16)}`;
+  });
+}
+
+/** The same for a message of several lines. */
+export function printableLines(text: string): string {
+  return text.split("\n").map(printable).join("\n");
+}
+
 /** Ends the process, with `process.exitCode`, once everything written has been taken. Idle connections do not delay it. */
 export async function exitAfterFlush(): Promise<never> {
   await Promise.all([flushed(process.stdout), flushed(process.stderr)]);

@@ -4,15 +4,22 @@ import { isAbsolute, join, relative, resolve } from "node:path";
 import { Readable } from "node:stream";
 import { type IgnoreRules, parseIgnoreFile } from "../contract/dockerignore.ts";
 import { SandboxError } from "../contract/errors.ts";
+import { BUILD_REQUEST_HEADER } from "../contract/upload.ts";
 import { type FolderFilter, folderNames } from "./folder-names.ts";
 import { packWithTar } from "./host-tar.ts";
 import { tarEntry } from "./tar-entry.ts";
+import { jsonHeader } from "./tar-transfer.ts";
 
 /** A folder as the context of a build: without what its ignore file leaves out, and with the Dockerfile, wherever that is. */
 export interface BuildContext {
   tar: Readable;
   /** The Dockerfile's path in it. */
   dockerfile: string;
+}
+
+/** What is asked of a build, as it goes beside its context. */
+export function buildHeader(request: object): Record<string, string> {
+  return { [BUILD_REQUEST_HEADER]: jsonHeader(request, "what the build is asked (arguments, labels, tags)") };
 }
 
 /** As the builder has it, too. */

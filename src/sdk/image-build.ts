@@ -1,8 +1,6 @@
 import type { Readable } from "node:stream";
 import type { BuildRequestInput, ImageInfo } from "../contract/index.ts";
-import { BUILD_REQUEST_HEADER } from "../contract/upload.ts";
 import { sharedConnection } from "./connection.ts";
-import { jsonHeader } from "./json-header.ts";
 import type { SlowCallOptions } from "./options.ts";
 
 export interface ImageBuildOptions extends Omit<BuildRequestInput, "dockerfile">, SlowCallOptions {
@@ -33,7 +31,14 @@ export async function build(options: ImageBuildOptions): Promise<ImageInfo> {
     dockerfile,
     ...request
   } = options;
-  const { tar, dockerfile: path } = await contextOf(context, dockerfile);
+  // Loaded only now: most programs never build.
+  const { buildHeader, packContext, packDockerfile } = await import("./build-context.ts");
+  const { tar, dockerfile: path } =
+    typeof context === "string"
+      ? await packContext(context, dockerfile)
+      : typeof dockerfile === "object"
+        ? packDockerfile(context, dockerfile)
+        : { tar: context, dockerfile };
   try {
     return await connection.json<ImageInfo>({
       method: "POST",
@@ -41,10 +46,7 @@ export async function build(options: ImageBuildOptions): Promise<ImageInfo> {
       upload: tar,
       headers: {
         "content-type": "application/x-tar",
-        [BUILD_REQUEST_HEADER]: jsonHeader(
-          { ...request, dockerfile: path },
-          "what the build is asked (arguments, labels, tags)",
-        ),
+        ...buildHeader({ ...request, dockerfile: path }),
       },
       signal,
       deadlineMs,
@@ -54,18 +56,4 @@ export async function build(options: ImageBuildOptions): Promise<ImageInfo> {
   } finally {
     tar.destroy();
   }
-}
-
-async function contextOf(
-  context: string | Readable,
-  dockerfile: string | Uint8Array | undefined,
-): Promise<{ tar: Readable; dockerfile: string | undefined }> {
-  if (typeof context === "string") {
-    // Loaded only now: most programs never build.
-    const { packContext } = await import("./build-context.ts");
-    return packContext(context, dockerfile);
-  }
-  if (typeof dockerfile !== "object") return { tar: context, dockerfile };
-  const { packDockerfile } = await import("./build-context.ts");
-  return packDockerfile(context, dockerfile);
 }

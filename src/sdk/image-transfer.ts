@@ -1,13 +1,13 @@
-import { stat } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import type { ArchiveFormat, ImageInfo, PushResult } from "../contract/index.ts";
-import { IMAGE_CONFIG_HEADER } from "../contract/upload.ts";
 import { sharedConnection } from "./connection.ts";
-import { jsonHeader } from "./json-header.ts";
 import type { CallOptions, SlowCallOptions } from "./options.ts";
-import { downloadTar, readTarFile, writeTarFile } from "./tar-file.ts";
+import { downloadTar } from "./tar-download.ts";
 
 /** Images on their way: from and to registries, archives, files and folders. None of it has a deadline unless one is given. */
+
+/** What the calls with tars share; see there why it is loaded so late. */
+const tarTransfer = () => import("./tar-transfer.ts");
 
 export interface ImagePullOptions extends SlowCallOptions {
   /** `linux/amd64`, `linux/arm64/v8`, … Default: this host's. */
@@ -82,14 +82,14 @@ async function import_(
   options: ImageImportOptions = {},
 ): Promise<ImageInfo> {
   const { connection = sharedConnection(), signal, deadlineMs, onProgress, config } = options;
-  const headers =
-    config === undefined ? {} : { [IMAGE_CONFIG_HEADER]: jsonHeader(config, "the image config") };
+  const { configHeader, tarAt } = await tarTransfer();
+  const headers = { "content-type": "application/x-tar", ...configHeader(config) };
   return connection.json<ImageInfo>({
     method: "POST",
     path: "/v1/images/import",
     query: { name },
     upload: typeof source === "string" ? await tarAt(source) : source,
-    headers: { "content-type": "application/x-tar", ...headers },
+    headers,
     signal,
     deadlineMs,
     onProgress,
@@ -106,6 +106,7 @@ export { import_ as import };
  */
 export async function load(archive: string | Readable, options: SlowCallOptions = {}): Promise<ImageInfo[]> {
   const { connection = sharedConnection(), signal, deadlineMs, onProgress } = options;
+  const { readTarFile } = await tarTransfer();
   const { images } = await connection.json<{ images: ImageInfo[] }>({
     method: "POST",
     path: "/v1/images/load",
@@ -131,20 +132,20 @@ export function save(
 export function save(names: string | readonly string[], options: ImageSaveOptions = {}): Promise<unknown> {
   const list = typeof names === "string" ? [names] : names;
   const query = { name: list, format: options.format };
-  return download("/v1/images/save", query, `save ${list.join(", ")}`, options);
+  return downloaded("/v1/images/save", query, `save ${list.join(", ")}`, options);
 }
 
 /** Writes an image's merged file system as one tar: to the file `to`, or as a stream. */
 function export_(name: string, options: TarOptions & { to: string }): Promise<void>;
 function export_(name: string, options?: TarOptions & { to?: undefined }): Promise<Readable>;
 function export_(name: string, options: TarOptions = {}): Promise<unknown> {
-  return download("/v1/images/export", { name }, `export image ${name}`, options);
+  return downloaded("/v1/images/export", { name }, `export image ${name}`, options);
 }
 
 export { export_ as export };
 
-/** Gets a tar: as a stream, or into a file. */
-export async function download(
+/** Gets a tar: as a stream, or into the file `to`. */
+export async function downloaded(
   path: string,
   query: Record<string, string | readonly string[] | undefined>,
   purpose: string,
@@ -152,16 +153,7 @@ export async function download(
 ): Promise<Readable | undefined> {
   const tar = await downloadTar(connection, { method: "GET", path, query, signal, deadlineMs, purpose });
   if (to === undefined) return tar;
+  const { writeTarFile } = await tarTransfer();
   await writeTarFile(tar, to);
   return undefined;
-}
-
-async function tarAt(path: string): Promise<Readable> {
-  if (!(await stat(path)).isDirectory()) return readTarFile(path);
-  // Loaded only for folders: most programs never pack one.
-  const [{ folderNames }, { packWithTar }] = await Promise.all([
-    import("./folder-names.ts"),
-    import("./host-tar.ts"),
-  ]);
-  return packWithTar(folderNames(path), { folder: path, owners: "kept" });
 }

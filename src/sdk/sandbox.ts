@@ -12,7 +12,7 @@ import type {
 import { type Connection, sharedConnection } from "./connection.ts";
 import { ExecProcess } from "./exec-process.ts";
 import { ExecResult } from "./exec-result.ts";
-import { download, type TarOptions } from "./image-transfer.ts";
+import { downloaded, type TarOptions } from "./image-transfer.ts";
 import { jsonLines } from "./json-lines.ts";
 import { type CallOptions, QUICK_MS, SLOW_MS, type SlowCallOptions } from "./options.ts";
 import { RunProcess } from "./run-process.ts";
@@ -283,7 +283,7 @@ export class Sandbox implements AsyncDisposable {
   export(options?: TarOptions & { to?: undefined }): Promise<Readable>;
   export(options: TarOptions = {}): Promise<unknown> {
     const purpose = `export sandbox ${this.name}`;
-    return download(this.#path("/export"), {}, purpose, { connection: this.#connection, ...options });
+    return downloaded(this.#path("/export"), {}, purpose, { connection: this.#connection, ...options });
   }
 
   /** Removes it, running or not. */

@@ -3,12 +3,11 @@ import { SandboxError } from "../../contract/errors.ts";
 import { Image, type ImageInfo } from "../../sdk/index.ts";
 import { buildReporter } from "../build-reporter.ts";
 import { interruptible } from "../interruption.ts";
-import { printable } from "../printable.ts";
 import { parseCount, parseMebibytes } from "../quantity.ts";
 import type { ReportFlags } from "../reporter.ts";
 import { pairs, pairsFromHere } from "../sandbox-flags.ts";
 import { bytesOfStdin } from "../stdin.ts";
-import { print } from "../terminal.ts";
+import { print, printable } from "../terminal.ts";
 
 const HELP = `
 Every step runs in a microVM of its own, never on this machine itself. What .dockerignore names is not

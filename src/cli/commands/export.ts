@@ -5,8 +5,8 @@ import { tarToStdout } from "../tar-output.ts";
 import { sandboxOrImage } from "./inspect.ts";
 
 const HELP = `
-Of a sandbox, which has to run, it is the image with what was written on top; of an image, all layers merged. A name that
-a sandbox and an image have is the sandbox's.
+Of a sandbox, which has to run, it is the image with what was written on top; of an image, all layers merged. A name
+that a sandbox and an image have is the sandbox's.
 
 Examples:
   $ msb export box -o box.tar

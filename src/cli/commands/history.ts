@@ -1,9 +1,9 @@
 import { Command } from "commander";
 import { Image, type ImageHistoryEntry } from "../../sdk/index.ts";
-import { cut, printable } from "../printable.ts";
+import { cut } from "../display-width.ts";
 import { formatAge, formatBytes } from "../quantity.ts";
 import { printTable } from "../table.ts";
-import { printJson } from "../terminal.ts";
+import { printable, printJson } from "../terminal.ts";
 
 const HELP = `
 Newest first, as docker history has it.

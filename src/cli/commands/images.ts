@@ -1,10 +1,9 @@
 import { Command } from "commander";
 import { Image } from "../../sdk/index.ts";
 import { shortDigest } from "../layer-table.ts";
-import { printable } from "../printable.ts";
 import { formatAge, formatBytes } from "../quantity.ts";
 import { printTable } from "../table.ts";
-import { print, printJson } from "../terminal.ts";
+import { print, printable, printJson } from "../terminal.ts";
 import { removeImages } from "./rmi.ts";
 
 const HELP = `

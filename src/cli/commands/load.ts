@@ -2,9 +2,8 @@ import { Command } from "commander";
 import { SandboxError } from "../../contract/errors.ts";
 import { Image } from "../../sdk/index.ts";
 import { interruptible } from "../interruption.ts";
-import { printable } from "../printable.ts";
 import { type ReportFlags, reporterOf } from "../reporter.ts";
-import { print, printJson } from "../terminal.ts";
+import { print, printable, printJson } from "../terminal.ts";
 
 const HELP = `
 The archive is an OCI layout as a tar, or what docker save wrote: plain, gzip or zstd. Prints the names of what it held.

@@ -1,10 +1,9 @@
 import { Command } from "commander";
 import { SandboxError } from "../../contract/errors.ts";
 import { Image } from "../../sdk/index.ts";
-import { printable } from "../printable.ts";
 import { canAsk, confirm } from "../prompt.ts";
 import { formatBytes } from "../quantity.ts";
-import { print, printJson } from "../terminal.ts";
+import { print, printable, printJson } from "../terminal.ts";
 
 const HELP = `
 Frees images without a name and layers that nothing refers to. What a sandbox stands on always stays. Asks first on a

@@ -1,9 +1,8 @@
 import { Command } from "commander";
 import { Image } from "../../sdk/index.ts";
 import { interruptible } from "../interruption.ts";
-import { printable } from "../printable.ts";
 import { type ReportFlags, reporterOf } from "../reporter.ts";
-import { print } from "../terminal.ts";
+import { print, printable } from "../terminal.ts";
 
 const HELP = `
 What is here already is not fetched again. Prints the digest by which the registry knows the image, then its name.

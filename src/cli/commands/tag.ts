@@ -1,7 +1,6 @@
 import { Command } from "commander";
 import { Image } from "../../sdk/index.ts";
-import { printable } from "../printable.ts";
-import { print } from "../terminal.ts";
+import { print, printable } from "../terminal.ts";
 
 const HELP = `
 An image may have many names. One that had the name before loses it.

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { outputLine } from "./build-output.ts";
-import { cut, displayWidth, printable, printableLines } from "./printable.ts";
+import { cut, displayWidth } from "./display-width.ts";
+import { printable, printableLines } from "./terminal.ts";
 
 test.each([
   ["plain ä 漢 🙂", "plain ä 漢 🙂"],
