@@ -60,11 +60,9 @@ export const sandboxSpec = z
       .enum(PULL_POLICIES)
       .default("missing")
       .meta({ description: "When to fetch the image: `missing` if it is not here, `always`, or `never`." }),
-    platform: platformName
-      .optional()
-      .meta({
-        description: "Which of the image's variants to fetch. Default: this host's, e.g. `linux/amd64`.",
-      }),
+    platform: platformName.optional().meta({
+      description: "Which of the image's variants to fetch. Default: this host's, e.g. `linux/amd64`.",
+    }),
     cpus: z.int().min(1).max(MAX_CPUS).default(DEFAULT_CPUS),
     memoryMiB: z.int().min(MIN_MEMORY_MIB).max(MAX_MEMORY_MIB).default(DEFAULT_MEMORY_MIB),
     diskMiB: z
