@@ -3,8 +3,8 @@
  *
  *   cli -> sdk -> contract        server -> engine -> contract        project -> contract
  *
- * and inside the engine: `sandbox` composes the rooms; machine, guest, image, disk, network, template and
- * store know of each other only types.
+ * and inside the engine: `sandbox` composes the rooms, `build` stands above it; machine, guest, image, disk,
+ * network, template and store know of each other only types.
  */
 
 /** Rooms of src/ and the rooms that each may import besides itself. */
@@ -46,7 +46,7 @@ const engineRules = ENGINE_ROOMS.map((room) => ({
  */
 const doors = [
   ...Object.keys(ROOMS).filter((room) => room !== "contract"),
-  ...[...ENGINE_ROOMS, "sandbox"].map((room) => `engine/${room}`),
+  ...[...ENGINE_ROOMS, "sandbox", "build"].map((room) => `engine/${room}`),
 ].map((room) => ({
   name: `${room.replace("/", "-")}-is-entered-by-its-index`,
   severity: "error",

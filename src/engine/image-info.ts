@@ -9,7 +9,7 @@ export function imageInfo(image: StoredImage, name: string): ImageInfo {
     digest: image.digest,
     ...(known === undefined ? {} : { manifestDigest: known }),
     sizeBytes: image.sizeBytes,
-    createdAt: new Date(image.namedAtMs).toISOString(),
+    createdAt: new Date(image.namedAtMs || Date.parse(image.oci.created ?? "") || 0).toISOString(),
   };
 }
 

@@ -1,5 +1,6 @@
 import type { ImageInfo } from "../contract/index.ts";
 import { SandboxError } from "../contract/index.ts";
+import type { BuildCache, Builder } from "./build/index.ts";
 import type { ByteStream, Images } from "./engine.ts";
 import {
   type CredentialStore,
@@ -27,18 +28,18 @@ export interface ImageSources {
   client: RegistryClient;
   credentials: CredentialStore;
   policy: ImagePolicy;
+  builder: Builder;
+  buildCache: BuildCache;
 }
 
 /** The image store as the server sees it. */
 export function imagesApi(sources: ImageSources, sandboxes: SandboxManager): Images {
-  const { store, client, credentials } = sources;
+  const { store, client, credentials, builder, buildCache } = sources;
   const usersOf = ({ digest }: StoredImage) =>
     sandboxes.list().flatMap(({ imageDigest, name }) => (imageDigest === digest ? [name] : []));
   const sweep = () => store.sweep({ inUse: sandboxes.imagesInUse() });
 
   return {
-    ...NOT_YET,
-
     async list() {
       return (await store.list()).flatMap((image) =>
         (image.names.length === 0 ? [""] : image.names).map((name) => imageInfo(image, name)),
@@ -57,6 +58,12 @@ export function imagesApi(sources: ImageSources, sandboxes: SandboxManager): Ima
         throw error;
       });
       return namedInfo(image, request.reference);
+    },
+
+    async build(context, request, operation) {
+      const image = await builder.build(context, request, operation);
+      const [name] = request.tags;
+      return name === undefined ? imageInfo(image, "") : namedInfo(image, name);
     },
 
     async push({ name, reference }, { signal, onProgress } = {}) {
@@ -126,15 +133,16 @@ export function imagesApi(sources: ImageSources, sandboxes: SandboxManager): Ima
       await sweep();
     },
 
-    async prune({ all = false } = {}) {
+    async prune({ all = false, buildCache: alsoCache = false } = {}) {
       const untagged: string[] = [];
       for (const image of all ? await store.list() : []) {
         if (usersOf(image).length > 0 || image.names.length === 0) continue;
         await store.remove(image.digest);
         untagged.push(...image.names);
       }
+      const cacheEntries = alsoCache ? await buildCache.clear() : 0;
       const { images, layers, freedBytes } = await sweep();
-      return { images, layers, cacheEntries: 0, freedBytes, untagged };
+      return { images, layers, cacheEntries, freedBytes, untagged };
     },
 
     async usage() {
@@ -151,11 +159,6 @@ export function imagesApi(sources: ImageSources, sandboxes: SandboxManager): Ima
     },
   };
 }
-
-const notYet = async (): Promise<never> => {
-  throw new SandboxError("unsupported", "this comes with the next commits");
-};
-const NOT_YET = { build: notYet };
 
 /** The image under the name that it was just given; with a digest in it, a tag says nothing. */
 function namedInfo(image: StoredImage, name: string): ImageInfo {

@@ -1,5 +1,7 @@
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { VersionInfo } from "../contract/index.ts";
+import { BUILD_LABEL, BuildCache, Builder, runInSandboxes } from "./build/index.ts";
 import { vmdkDescriptor } from "./disk/index.ts";
 import { doctor } from "./doctor.ts";
 import type { Engine } from "./engine.ts";
@@ -40,30 +42,36 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const database = openDatabase(paths.database);
   const events = new EventLog(database);
   const uids = new UidPool();
+  const buildCache = new BuildCache(join(paths.images, "build-cache"));
   const settings = imageSettingsFile(paths.imageSettings);
   const images = await ImageStore.open({
     directory: paths.images,
     describeDisk: vmdkDescriptor,
     quotaBytes: () => settings.get().quota,
+    otherLayers: () => buildCache.layers(),
   });
   const credentials = new CredentialStore(paths.credentials, env);
   const client = new RegistryClient({ settings, credentials, env });
   const policy = new ImagePolicy(paths.imagePolicy);
   const machineRoom = new MachineRoom({ paths, env, uids, events });
+  const ensureImage = imageEnsurer(images, (request, operation) => imageApi.pull(request, operation));
   const context: SandboxContext = {
     paths,
     machines: () => machineRoom.machines(),
     images,
-    ensureImage: imageEnsurer(images, (request, operation) => imageApi.pull(request, operation)),
+    ensureImage,
     table: new SandboxTable(database),
     events,
     uids,
     onAgentLog: (sandbox, { level, message }) => options.onAgentLog?.(sandbox, level, message),
   };
   const sandboxes = new SandboxManager(context);
-  const imageApi = imagesApi({ store: images, client, credentials, policy }, sandboxes);
+  const runSteps = runInSandboxes(sandboxes);
+  const builder = new Builder({ store: images, cache: buildCache, runSteps, ensureImage });
+  const imageApi = imagesApi({ store: images, client, credentials, policy, builder, buildCache }, sandboxes);
   await machineRoom.sweep();
   await sandboxes.adopt();
+  await removeLeftOvers(sandboxes);
   await images.sweep({ inUse: sandboxes.imagesInUse() });
 
   return {
@@ -80,6 +88,13 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       database.close();
     },
   };
+}
+
+/** Sandboxes of builds that an earlier daemon has not lived to end. */
+async function removeLeftOvers(sandboxes: SandboxManager): Promise<void> {
+  for (const { id, labels } of sandboxes.list().map(({ id, spec }) => ({ id, labels: spec.labels }))) {
+    if (labels[BUILD_LABEL] !== undefined) await sandboxes.remove(id, { force: true });
+  }
 }
 
 async function version(machineRoom: MachineRoom): Promise<VersionInfo> {

@@ -73,11 +73,17 @@ export class Connection implements Disposable {
     try {
       return await deadline.guard(async () => {
         const response = await this.#send(request, deadline);
-        if (response.headers["content-type"]?.startsWith("application/x-ndjson")) {
-          return (await lastOf(response, request.onProgress)) as T;
+        try {
+          if (response.headers["content-type"]?.startsWith("application/x-ndjson")) {
+            return (await lastOf(response, request.onProgress)) as T;
+          }
+          const text = await readText(response);
+          return (text === "" ? undefined : JSON.parse(text)) as T;
+        } catch (error) {
+          throw LOST.has((error as NodeJS.ErrnoException).code ?? "")
+            ? this.#explained(request.purpose, error)
+            : error;
         }
-        const text = await readText(response);
-        return (text === "" ? undefined : JSON.parse(text)) as T;
       });
     } finally {
       request.upload?.destroy(); // whatever makes it ends with the call

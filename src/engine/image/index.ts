@@ -15,12 +15,14 @@ export { type PullOptions, pullImage } from "./distribution/pull.ts";
 export { type PushOptions, pushImage } from "./distribution/push.ts";
 export { RegistryClient } from "./distribution/registry-client.ts";
 export { imageSettingsFile } from "./distribution/settings.ts";
+export { writeDurably } from "./durable.ts";
 export { placeholderErofs } from "./erofs/erofs.ts";
 export type { RootDisk } from "./erofs/root-disk.ts";
 export type { Hold } from "./holds.ts";
 export { hostPlatform } from "./host-platform.ts";
 export { type ImportOptions, type ImportProgress, importRootfs } from "./import-rootfs.ts";
 export type { LayerFacts } from "./layer/layer-index.ts";
+export { cleanPath } from "./layer/layer-path.ts";
 export type { HeldLayer, IngestLayerOptions } from "./layer/layer-store.ts";
 export { DEFAULT_IMAGE_LIMITS, type ImageLimits } from "./limits.ts";
 export { FileImageNames, type ImageNames, type NamedImage } from "./names.ts";
@@ -39,6 +41,9 @@ export {
   type StoredImage,
 } from "./store.ts";
 export type { StoreUsage, SweepReport } from "./sweep.ts";
+export { ByteReader } from "./tar/byte-reader.ts";
+export { decompress } from "./tar/decompress.ts";
+export { readTar, type TarEntry } from "./tar/tar.ts";
 export { TAR_END, type TarHeader, tarHeader, tarPadding } from "./tar/tar-writer.ts";
 export { ImageTree } from "./tree/image-tree.ts";
 export { type Directory, type Inode, isDirectory } from "./tree/tree.ts";

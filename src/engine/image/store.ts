@@ -165,6 +165,15 @@ export class ImageStore {
     return this.#holds.hold(image);
   }
 
+  /** Forgets an image that has no name and that nobody holds; its layers go with a sweep. Others it leaves alone. */
+  async drop(image: Digest): Promise<void> {
+    await this.#changes.run(async () => {
+      if (this.#holds.has(image) || (await this.#namesOf(image)).length > 0) return;
+      await this.#configs.remove(image);
+      if ((await this.#disks.list()).includes(image)) await this.#disks.remove(image);
+    });
+  }
+
   /** An image by name or digest. Errors: `not_found`, naming it and listing what there is; `invalid_argument`; `internal` for a damaged one. */
   async get(nameOrDigest: string): Promise<StoredImage> {
     const config = await this.#configOf(nameOrDigest);

@@ -1,0 +1,77 @@
+/** What ADD unpacks: a tar, plain, gzip or zstd, told by what is in it and not by its name. */
+
+import { SandboxError } from "../../../contract/index.ts";
+import {
+  ByteReader,
+  type ByteString,
+  cleanPath,
+  decompress,
+  type ImageTree,
+  type Inode,
+  readTar,
+  type TarHeader,
+} from "../../image/index.ts";
+import { type Position, unsupported } from "../dockerfile/position.ts";
+
+export interface ArchiveEntry {
+  header: TarHeader;
+  /** The stored bytes. */
+  body(): AsyncIterable<Buffer>;
+}
+
+/** Unpacked bytes of one archive. */
+const MAX_BYTES = 64 * 2 ** 30;
+
+/**
+ * The entries of the archive that a file is; undefined if it is none.
+ * @throws `unsupported` with the place for a compression that we cannot unpack and Docker can
+ */
+export async function unpackable(
+  tree: ImageTree,
+  file: Inode,
+  at: Position,
+): Promise<AsyncGenerator<ArchiveEntry> | undefined> {
+  const open = () => new ByteReader(decompress(tree.read(file)), MAX_BYTES);
+  const probe = open();
+  try {
+    const first = await readTar(probe).next();
+    if (first.done) return undefined;
+  } catch (error) {
+    if (!(error instanceof SandboxError) || error.code !== "unsupported") return undefined; // no tar: a file like others
+    throw unsupported(
+      at,
+      `ADD cannot unpack it: ${error.message}`,
+      "COPY takes it as it is; gzip and zstd are unpacked.",
+    );
+  } finally {
+    await probe.close().catch(() => {});
+  }
+  return entries(open());
+}
+
+async function* entries(reader: ByteReader): AsyncGenerator<ArchiveEntry> {
+  try {
+    for await (const entry of readTar(reader)) {
+      const path: ByteString = cleanPath(entry.path);
+      const { type, mode, uid, gid, mtime, size, sparse, xattrs } = entry;
+      yield {
+        header: {
+          type,
+          path,
+          linkTarget: type === "link" ? cleanPath(entry.linkTarget) : entry.linkTarget,
+          mode,
+          uid,
+          gid,
+          mtime,
+          size,
+          sparse,
+          device: [entry.deviceMajor, entry.deviceMinor],
+          xattrs: Object.fromEntries(xattrs),
+        },
+        body: () => entry.body(),
+      };
+    }
+  } finally {
+    await reader.close().catch(() => {});
+  }
+}

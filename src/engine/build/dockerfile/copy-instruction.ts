@@ -1,0 +1,33 @@
+import type { CopyInstruction, CopySource } from "./instruction.ts";
+import { unsupported, wrong } from "./position.ts";
+import type { Source } from "./source.ts";
+
+const HEREDOC = /^<<-?(["']?)([A-Za-z0-9_.-]+)\1$/;
+
+/** COPY and ADD: sources, the destination, and who is to own it. */
+export function parseCopy(source: Source, networkHint: string): CopyInstruction {
+  const keyword = source.keyword as "COPY" | "ADD";
+  const from = keyword === "COPY" ? source.flags.take("from") : undefined;
+  const chown = source.flags.take("chown");
+  const chmod = source.flags.take("chmod");
+  source.flags.ignore("link"); // says how BuildKit may share the layer, not what is in it
+  source.flags.done(keyword);
+  const words = source.arguments.list() ?? source.arguments.words();
+  const destination = words.pop();
+  if (destination === undefined || words.length === 0)
+    throw wrong(source.at, `${keyword} wants sources and a destination`);
+  const heredocs = [...source.heredocs];
+  const sources = words.map((word): CopySource => {
+    const name = HEREDOC.exec(word.text)?.[2];
+    const heredoc = name === undefined ? undefined : heredocs.shift();
+    if (heredoc !== undefined) {
+      const contents = heredoc.stripTabs ? heredoc.contents.replace(/^\t+/gm, "") : heredoc.contents;
+      return { at: word.at, name: heredoc.name, contents, expand: !heredoc.quoted };
+    }
+    if (keyword === "ADD" && /^(https?:\/\/|git@|git:\/\/|ssh:\/\/|.*\.git(#.*)?$)/i.test(word.text)) {
+      throw unsupported(word.at, `ADD cannot fetch ${JSON.stringify(word.text)}`, networkHint);
+    }
+    return word;
+  });
+  return { keyword, at: source.at, source: source.source, sources, destination, from, chown, chmod };
+}
