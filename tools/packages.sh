@@ -21,6 +21,12 @@ NEEDED_TO_TEST='
 erofs-utils      fsck.erofs        checks the file systems that we write
 qemu-utils       qemu-img          checks the disks that we write
 cpio             cpio              checks the archives that we write
+skopeo           skopeo            puts images into registries and archives, and reads what we write
+umoci            umoci             makes images, and unpacks those that we write
+buildah          buildah           makes images as others do
+docker-registry  docker-registry   a registry to pull from and to push to
+apache2-utils    htpasswd          keeps the passwords of that registry
+openssl          openssl           makes certificates for it
 shellcheck       shellcheck        checks the shell scripts
 '
 
