@@ -157,6 +157,8 @@ test("msb login keeps what the registry accepts, readable by its owner only, and
   expect((await stat(file)).mode & 0o777).toBe(0o600);
   await bench.pull(`${registry.host}/app:1`);
   await bench.credentials.forget(registry.host);
+  bench.client.forgetCredentials(registry.host);
+  await expect(bench.pull(`${registry.host}/app:1`)).rejects.toMatchObject({ code: "unauthenticated" });
   expect(await readFile(file, "utf8")).not.toContain('"p"');
   await expect(bench.credentials.forget(registry.host)).rejects.toMatchObject({ code: "not_found" });
 });
