@@ -125,19 +125,19 @@ describe("what others read and write", () => {
   );
 });
 
-test("an image in use is not removed, and says by whom", async () => {
-  await using sandbox = await driver.create({ image: `${open.host}/busybox:1`, name: "user-of-it" });
-  const { code, stderr } = await driver.msb(["rmi", `${open.host}/busybox:1`]);
-  expect([code, stderr]).toEqual([expect.any(Number), expect.stringMatching(/in use by user-of-it/)]);
-  expect(code).not.toBe(0);
-  await expect(
-    Image.remove(`${open.host}/busybox:1`, { connection: driver.connection }),
-  ).rejects.toMatchObject({
+test("an image in use is not removed, and says by whom; one of its names may go", async () => {
+  const { connection } = driver;
+  const reference = `${open.host}/busybox:1`;
+  await using sandbox = await driver.create({ image: reference, name: "user-of-it" });
+  const { imageDigest } = sandbox.info;
+  await Image.tag(reference, "test/other", { connection });
+  await Image.remove("test/other", { connection });
+  const { code, stderr } = await driver.msb(["rmi", imageDigest]);
+  expect([code === 0, stderr]).toEqual([false, expect.stringMatching(/in use by user-of-it/)]);
+  await expect(Image.remove(imageDigest, { connection })).rejects.toMatchObject({
     code: "invalid_state",
     details: { sandboxes: ["user-of-it"] },
   });
-  await Image.tag(`${open.host}/busybox:1`, "test/other", { connection: driver.connection });
-  await Image.remove("test/other", { connection: driver.connection });
   expect((await sandbox.exec("true")).exitCode).toBe(0);
 });
 
