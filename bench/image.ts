@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { cp, lstat, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -52,6 +53,7 @@ async function compare(
   await publish(registry, work);
   const ours: Side = { ms: [], peakMiB: [], diskMiB: [] };
   const theirs: Side = { ms: [], peakMiB: [], diskMiB: [] };
+  const parts = { skopeo: [] as number[], umoci: [] as number[] };
   const cold: number[] = [];
   const warm: number[] = [];
   let layersMiB = 0;
@@ -79,6 +81,8 @@ async function compare(
       side.peakMiB.push(peakMiB);
       side.diskMiB.push(diskMiB);
     }
+    parts.skopeo.push(b.parts.skopeo);
+    parts.umoci.push(b.parts.umoci);
     warm.push(used);
     cold.push(c);
   }
@@ -98,6 +102,8 @@ async function compare(
     rows: [
       row("(a) `msb pull`, ready to run", ours.ms, "ms"),
       row("(b) skopeo copy + umoci unpack --rootless", theirs.ms, "ms"),
+      row("of (b): skopeo copy", parts.skopeo, "ms"),
+      row("of (b): umoci unpack", parts.umoci, "ms"),
       row("(a) most memory: daemon and client", ours.peakMiB, "MiB"),
       row("(b) most memory: skopeo or umoci", theirs.peakMiB, "MiB"),
       row("(a) disk", ours.diskMiB, "MiB"),
@@ -122,7 +128,7 @@ async function compare(
         kept: disk.ours <= DISK * layersMiB,
       },
     ],
-    details: { ours, theirs, cold, warm, sharing, layersMiB },
+    details: { ours, theirs, parts, cold, warm, sharing, layersMiB },
   };
 }
 
@@ -134,9 +140,9 @@ async function publish(registry: RegistryProcess, work: string): Promise<void> {
   await push(`oci:${layout}:${tag}`, "python:1");
   const copy = join(work, "second");
   await cp(layout, copy, { recursive: true });
-  await writeFile(join(work, "app.txt"), "another application\n".repeat(10_000));
+  await writeFile(join(work, "app.bin"), randomBytes(MIB));
   const tar = join(work, "app.tar");
-  await runTool("tar", ["-cf", tar, "-C", work, "--owner=0", "--group=0", "app.txt"]);
+  await runTool("tar", ["-cf", tar, "-C", work, "--owner=0", "--group=0", "app.bin"]);
   await runTool("umoci", ["raw", "add-layer", "--image", `${copy}:${tag}`, tar]);
   await push(`oci:${copy}:${tag}`, "python:2");
   await rm(copy, { recursive: true });
@@ -167,7 +173,8 @@ async function unpack(registry: RegistryProcess, work: string) {
   const diskMiB = ((await diskBytes(layout)) + (await diskBytes(bundle))) / MIB;
   await rm(layout, { recursive: true });
   await rm(bundle, { recursive: true });
-  return { ms, peakMiB: Math.max(a.peakMiB, b.peakMiB), diskMiB };
+  const parts = { skopeo: a.ms, umoci: b.ms };
+  return { ms, parts, peakMiB: Math.max(a.peakMiB, b.peakMiB), diskMiB };
 }
 
 async function timeCold(bench: Workbench, reference: string): Promise<number> {
@@ -189,7 +196,6 @@ async function timeSharing(bench: Workbench, registry: RegistryProcess, first: s
   await pull(bench, first);
   registry.requests.length = 0;
   const { ms, diskMiB } = await pull(bench, second);
-  // The log's last line may come after the answer.
   const blobs = registry.requests.filter(({ method, path }) => method === "GET" && path.includes("/blobs/"));
   const downloadedMiB = blobs.reduce((sum, { bytes }) => sum + bytes, 0) / MIB;
   return { ms, downloadedMiB, storedMiB: diskMiB };
