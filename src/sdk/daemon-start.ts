@@ -19,7 +19,7 @@ export async function startDaemon(
   const log = openLog(home);
   // Loaded here, because most programs find the daemon running.
   const { spawn } = await import("node:child_process");
-  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", program], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, program], {
     cwd: "/",
     env: { ...daemonEnvironment(), MSB_HOME: home, MSB_READY_FD: "3" },
     detached: true, // a session of its own: the terminal's Ctrl-C is not meant for it
@@ -33,6 +33,12 @@ export async function startDaemon(
     (child.stdio[3] as Readable).destroy();
   }
 }
+
+/**
+ * A small young generation: what streams through the daemon is short-lived, and larger ones only let more of it lie about before it is
+ * collected (a pull peaked at 237 MiB with V8's own choice and 198 MiB with this).
+ */
+const NODE_FLAGS = ["--disable-warning=ExperimentalWarning", "--max-semi-space-size=4"];
 
 /** The program beside this one: `daemon.js` in a build, the source file in a checkout. `MSB_DAEMON` names another. */
 export function daemonProgram(): string {

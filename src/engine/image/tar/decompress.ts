@@ -8,7 +8,7 @@ import { createGunzip, createZstdDecompress } from "node:zlib";
 import { SandboxError } from "../../../contract/errors.ts";
 import { ZstdFrameSplitter } from "./zstd-frames.ts";
 
-const CHUNK_BYTES = 256 * 1024;
+const CHUNK_BYTES = 64 * 1024;
 const LONGEST_MAGIC = 6;
 
 /**
