@@ -39,9 +39,17 @@ type entry struct {
 
 func main() {
 	root := os.Args[1]
+	// What is left out: what the kernel shows of itself is no part of an image.
+	skipped := map[string]bool{}
+	for _, name := range os.Args[2:] {
+		skipped[filepath.Join(root, name)] = true
+	}
 	out := bufio.NewWriter(os.Stdout)
 	lines := json.NewEncoder(out)
 	err := filepath.WalkDir(root, func(path string, _ os.DirEntry, err error) error {
+		if skipped[path] {
+			return filepath.SkipDir
+		}
 		if err != nil {
 			return err
 		}

@@ -353,7 +353,7 @@ export class ImageStore {
   }
 
   async #unknown(nameOrDigest: string): Promise<SandboxError> {
-    const names = (await this.#names.list()).map(({ name }) => familiarName(parseReference(name)));
+    const names = (await this.list()).flatMap((image) => image.names);
     const shown =
       names.length > 10 ? `${names.slice(0, 10).join(", ")} and ${names.length - 10} more` : names.join(", ");
     return new SandboxError("not_found", `there is no image ${JSON.stringify(nameOrDigest)}`, {

@@ -33,11 +33,17 @@ export async function sweep(parts: StoreParts, inUse: ReadonlySet<Digest>): Prom
   const report: SweepReport = { images: 0, layers: 0, disks: 0, freedBytes: 0 };
   if (names instanceof FileImageNames) await names.sweep();
   await configs.sweep();
-  const named = new Set((await names.list()).map(({ digest }) => digest));
+  const there = new Set(await configs.list());
+  const named = new Set<Digest>();
+  for (const { name, digest } of await names.list()) {
+    // Of an image that an older version kept in another form only the name is left.
+    if (there.has(digest)) named.add(digest);
+    else await names.delete(name);
+  }
   const isKept = (digest: Digest) => inUse.has(digest) || named.has(digest) || holds.has(digest);
 
   const needed = new Set<Digest>(await parts.otherLayers());
-  for (const digest of await configs.list()) {
+  for (const digest of there) {
     if (isKept(digest)) {
       const config = await configs.get(digest).catch(() => undefined);
       for (const layer of config?.layers ?? []) needed.add(layer);

@@ -46,6 +46,7 @@ func writeNames(o Options) (bool, *failure.Failure) {
 	if st.Uid != 0 || st.Gid != 0 {
 		_ = syscall.Lchown(names+"/etc", int(st.Uid), int(st.Gid))
 	}
+	_ = syscall.UtimesNano(names+"/etc", []syscall.Timespec{st.Mtim, st.Mtim})
 	for i, content := range [...]string{o.Hostname + "\n", hosts(o), o.MachineID + "\n"} {
 		// Every content is longer than what was prepared.
 		if _, err := syscall.Pwrite(nameFDs[i], []byte(content), 0); err != nil {
