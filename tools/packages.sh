@@ -28,12 +28,6 @@ docker-registry  docker-registry   a registry to pull from and to push to
 apache2-utils    htpasswd          keeps the passwords of that registry
 openssl          openssl           makes certificates for it
 shellcheck       shellcheck        checks the shell scripts
-skopeo           skopeo            copies images, to compare with
-umoci            umoci             makes and unpacks images, to compare with
-buildah          buildah           makes images, to compare with
-docker-registry  docker-registry   the registry that images are pulled from
-apache2-utils    htpasswd          makes the registry's passwords
-openssl          openssl           makes the registry's certificate
 '
 
 # install_packages LIST…: what is missing of these lists.
