@@ -12,6 +12,7 @@ const BENCHES: Record<string, () => Promise<{ run: (bench: Workbench, n?: number
   density: () => import("./density.ts"),
   exec: () => import("./exec.ts"),
   boot: () => import("./boot.ts"),
+  image: () => import("./image.ts"),
 };
 
 const { values, positionals } = parseArgs({

@@ -74,10 +74,13 @@ export function imagesApi(sources: ImageSources, sandboxes: SandboxManager): Ima
       const name = registryName(registry);
       await client.tryCredentials(name, { username, password }, signal);
       await credentials.keep(name, { username, password });
+      client.forgetCredentials(name);
     },
 
     async logout(registry) {
-      await credentials.forget(registryName(registry));
+      const name = registryName(registry);
+      await credentials.forget(name);
+      client.forgetCredentials(name);
     },
 
     async tag(source, target) {

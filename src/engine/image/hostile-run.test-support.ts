@@ -30,7 +30,7 @@ export interface HostileOutcome {
 /** What a registry would have called the layer, where it never becomes known what it is. */
 export const CLAIMED: Digest = `sha256:${"0".repeat(64)}`;
 const MIB = 2 ** 20;
-const POLL_MS = 10;
+const POLL_MS = 100;
 
 const folder = process.argv[2];
 if (folder !== undefined) await runAll(folder);

@@ -54,6 +54,12 @@ export class Authorizer {
     return this.#basic;
   }
 
+  /** Who we are has changed: what was got for it before is not used any more. */
+  forget(): void {
+    this.#tokens.clear();
+    this.#basic = undefined;
+  }
+
   /**
    * Gets what the registry has asked for.
    *

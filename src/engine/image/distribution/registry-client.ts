@@ -115,6 +115,12 @@ export class RegistryClient implements AsyncDisposable {
     );
   }
 
+  /** Who we are to a registry has changed: by a login or a logout. */
+  forgetCredentials(name: string): void {
+    for (const registry of this.#registries.values())
+      if (registry.name === name) registry.forgetCredentials();
+  }
+
   #make(name: string, settings: RegistrySettings, mirror?: URL): Registry {
     const { credentials, env, timing } = this.#options;
     const key = JSON.stringify([name, mirror?.href, settings]);

@@ -94,8 +94,9 @@ export class Registry implements AsyncDisposable {
       await discard(await ask(secure));
       return secure;
     } catch (error) {
-      if (error instanceof SandboxError && error.code === "cancelled") throw error;
-      // If nothing answers there either, what ails HTTPS says more: a certificate, mostly.
+      const { code, details } = SandboxError.from(error);
+      // It speaks TLS: that nobody knows its certificate is no reason to do without.
+      if (code === "cancelled" || details?.certificate === true) throw error;
       await discard(
         await ask(plain).catch(() => {
           throw error;
@@ -103,6 +104,11 @@ export class Registry implements AsyncDisposable {
       );
       return plain;
     }
+  }
+
+  /** Who we are to it has changed. */
+  forgetCredentials(): void {
+    this.#authorizer.forget();
   }
 
   backoffMs(attempt: number): number {

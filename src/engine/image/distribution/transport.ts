@@ -239,7 +239,12 @@ function unreachable(call: Call, error: NodeJS.ErrnoException): SandboxError {
     hint: certificate
       ? `Name its certificate authority in images.json: {"registries": {"${host}": {"ca": "/path/ca.pem"}}}`
       : "Check the name and the network; images.json can name mirrors.",
-    details: { host, reason: code, ...(final === undefined && !certificate ? { retry: true } : {}) },
+    details: {
+      host,
+      reason: code,
+      ...(certificate ? { certificate: true } : {}),
+      ...(final === undefined && !certificate ? { retry: true } : {}),
+    },
     cause: error,
   });
 }

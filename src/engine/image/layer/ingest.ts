@@ -221,14 +221,17 @@ async function* cancellable(
     yield* source;
     return;
   }
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  aborted.catch(() => {});
-  const onAbort = () => reject(cancelled(signal));
+  // Not a race with one promise for all: that would keep every chunk until it settles.
+  let reject: ((reason: SandboxError) => void) | undefined;
+  const onAbort = () => reject?.(cancelled(signal));
   signal.addEventListener("abort", onAbort, { once: true });
-  if (signal.aborted) onAbort();
   try {
     for (;;) {
-      const { done, value } = await Promise.race([source.next(), aborted]);
+      if (signal.aborted) throw cancelled(signal);
+      const { done, value } = await new Promise<IteratorResult<Uint8Array>>((resolve, fail) => {
+        reject = fail;
+        source.next().then(resolve, fail);
+      });
       if (done) return;
       yield value;
     }

@@ -1,0 +1,516 @@
+import { createHash, randomBytes } from "node:crypto";
+import { gzipSync, zstdCompressSync } from "node:zlib";
+import { describe, expect, test } from "vitest";
+import { sha256 } from "../digest.ts";
+import { MEDIA_TYPES } from "../manifest.ts";
+import { pullBench } from "./testing/bench.ts";
+import { type Handler, ScriptedRegistry, testImage } from "./testing/scripted-registry.ts";
+
+/** Runs a pull of `app:1` from a registry that does as `handler` says. */
+async function withRegistry(
+  handler: Handler | undefined,
+  work: (registry: ScriptedRegistry, bench: Awaited<ReturnType<typeof pullBench>>) => Promise<void>,
+  image = testImage(),
+) {
+  await using registry = await ScriptedRegistry.start(image, handler);
+  await using bench = await pullBench();
+  await work(registry, bench);
+}
+
+const isBlob = (path: string, digest: string) => path.endsWith(`/blobs/${digest}`);
+
+test("an image by tag and by digest: what is here is not fetched again", async () => {
+  await withRegistry(undefined, async (registry, bench) => {
+    const { image } = registry;
+    const pulled = await bench.pull(`${registry.host}/app:1`);
+    expect(pulled).toMatchObject({
+      digest: image.config,
+      names: [`${registry.host}/app:1`],
+      manifestDigests: [`${registry.host}/app@${image.manifest}`],
+      config: { cmd: ["/bin/sh"] },
+    });
+    expect(bench.layers.at(-1)?.phase).toBe("done");
+    const before = registry.count(/blobs/);
+    await bench.pull(`${registry.host}/app@${image.manifest}`);
+    expect(registry.count(/blobs/)).toBe(before + 1); // the configuration
+    expect((await bench.ws.store.get(image.config)).names).toHaveLength(2);
+    await using tree = await bench.ws.store.openTree(image.config);
+    expect(tree.lookup("bin/sh")?.inode.size).toBe(300_000);
+  });
+});
+
+test("layers that two images share are fetched once, also at the same time", async () => {
+  await withRegistry(undefined, async (registry, bench) => {
+    await Promise.all([1, 2, 3].map(() => bench.pull(`${registry.host}/app:1`)));
+    for (const layer of registry.image.layers) expect(registry.count(new RegExp(layer))).toBe(1);
+  });
+});
+
+test.each([
+  ["plain", (tar: Buffer): Buffer => tar],
+  ["zstd", (tar: Buffer): Buffer => zstdCompressSync(tar)],
+  [
+    "gzip in two members",
+    (tar: Buffer): Buffer => Buffer.concat([gzipSync(tar.subarray(0, 1000)), gzipSync(tar.subarray(1000))]),
+  ],
+] as const)("layers: %s", async (_, pack) => {
+  await withRegistry(
+    undefined,
+    async (registry, bench) => {
+      expect((await bench.pull(`${registry.host}/app:1`)).layers.map(({ digest }) => digest)).toEqual(
+        registry.image.diffIds,
+      );
+    },
+    testImage({ pack }),
+  );
+});
+
+describe("a transfer goes on where it broke", () => {
+  test("cut off, stalled, and reset: with ranges", async () => {
+    let attempt = 0;
+    const handler: Handler = (_, response, { path, range }) => {
+      if (!isBlob(path, image.layers[0]!)) return false;
+      const body = image.blobs.get(image.layers[0]!)!;
+      const start = Number(/[0-9]+/.exec(range ?? "0")?.[0] ?? 0);
+      attempt++;
+      if (attempt > 3) return false;
+      response.writeHead(start === 0 ? 200 : 206, {
+        "content-length": body.length - start,
+        ...(start === 0 ? {} : { "content-range": `bytes ${start}-${body.length - 1}/${body.length}` }),
+      });
+      response.write(body.subarray(start, start + 50_000));
+      if (attempt === 1) setTimeout(() => response.destroy(), 20);
+      if (attempt === 2) return true; // stalls
+      if (attempt === 3) setTimeout(() => response.destroy(new Error("reset")), 20);
+      return true;
+    };
+    const image = testImage();
+    await withRegistry(
+      handler,
+      async (registry, bench) => {
+        await bench.pull(`${registry.host}/app:1`);
+        const ranges = registry.seen
+          .filter(({ path }) => isBlob(path, image.layers[0]!))
+          .map(({ range }) => range);
+        expect(ranges).toHaveLength(4);
+        expect(ranges.slice(1).every((range) => /^bytes=[0-9]{5,}-$/.test(range!))).toBe(true);
+        expect(bench.layers.some(({ phase }) => phase === "retrying")).toBe(true);
+      },
+      image,
+    );
+  });
+
+  test("a server that knows no ranges sends it all again, and one that gives another range is not believed", async () => {
+    for (const mode of ["no ranges", "earlier", "later"]) {
+      const image = testImage();
+      let attempt = 0;
+      const handler: Handler = (_, response, { path, range }) => {
+        if (!isBlob(path, image.layers[0]!)) return false;
+        const body = image.blobs.get(image.layers[0]!)!;
+        attempt++;
+        if (attempt === 1) {
+          response.writeHead(200, { "content-length": body.length });
+          response.write(body.subarray(0, 60_000));
+          setTimeout(() => response.destroy(), 20);
+          return true;
+        }
+        const asked = Number(/[0-9]+/.exec(range ?? "")?.[0]);
+        const start = mode === "no ranges" ? 0 : mode === "earlier" ? asked - 100 : asked + 100;
+        response.writeHead(mode === "no ranges" ? 200 : 206, {
+          "content-length": body.length - start,
+          ...(mode === "no ranges"
+            ? {}
+            : { "content-range": `bytes ${start}-${body.length - 1}/${body.length}` }),
+        });
+        response.end(body.subarray(start));
+        return true;
+      };
+      await withRegistry(
+        handler,
+        async (registry, bench) => {
+          const pulling = bench.pull(`${registry.host}/app:1`);
+          if (mode === "later")
+            await expect(pulling).rejects.toMatchObject({ code: "unavailable", message: /another range/ });
+          else await pulling;
+        },
+        image,
+      );
+    }
+  });
+
+  test("without progress it is given up, and nothing is left half-way", async () => {
+    await withRegistry(
+      (_, response, { path }) => {
+        if (!path.includes("/blobs/") || path.endsWith(registryConfig)) return false;
+        response.writeHead(200, { "content-length": 1000 });
+        response.flushHeaders();
+        setTimeout(() => response.destroy(), 5);
+        return true;
+      },
+      async (registry, bench) => {
+        await expect(bench.pull(`${registry.host}/app:1`)).rejects.toMatchObject({
+          code: "unavailable",
+          message: expect.stringMatching(/layer sha256:/),
+        });
+        expect(await bench.left()).toEqual([]);
+      },
+    );
+  });
+  const registryConfig = testImage().config;
+});
+
+describe("what is not what it claims to be", () => {
+  const [first] = testImage().layers;
+  const change =
+    (change: (body: Buffer) => Buffer): Handler =>
+    (_, response, { path }) => {
+      if (!isBlob(path, first!)) return false;
+      response.end(change(Buffer.from(testImage().blobs.get(first!)!)));
+      return true;
+    };
+  const cases: [string, Handler, RegExp][] = [
+    [
+      "another blob of the same length",
+      change((body) => randomBytes(body.length)),
+      /layer sha256:.*(not what|damaged|not a valid tar)/,
+    ],
+    [
+      "one byte changed at the end",
+      change((body) => {
+        body[body.length - 5]! ^= 1;
+        return body;
+      }),
+      /layer sha256:/,
+    ],
+    [
+      "more bytes than it should have",
+      change((body) => Buffer.concat([body, Buffer.alloc(100_000)])),
+      /more than/,
+    ],
+    [
+      "a manifest that is not its digest",
+      (_, response, { path }) => {
+        if (!path.includes("/manifests/")) return false;
+        response.setHeader("docker-content-digest", sha256("another"));
+        response.end(testImage().manifests.get("1")!.body);
+        return true;
+      },
+      /not what its digest says/,
+    ],
+    [
+      "a configuration that is not its digest",
+      (_, response, { path }) => {
+        if (!isBlob(path, testImage().config)) return false;
+        response.end(Buffer.alloc(testImage().blobs.get(testImage().config)!.length, " "));
+        return true;
+      },
+      /configuration.*not what its digest says/,
+    ],
+  ];
+  test.each(cases)("%s", async (_, handler, message) => {
+    await withRegistry(handler, async (registry, bench) => {
+      await expect(bench.pull(`${registry.host}/app:1`)).rejects.toMatchObject({
+        code: "invalid_argument",
+        message: expect.stringMatching(message),
+      });
+      await bench.ws.store.sweep({ inUse: [] });
+      expect(await bench.left()).toEqual([]);
+    });
+  });
+
+  test("a layer whose contents are not those that the configuration names", async () => {
+    const image = testImage();
+    const lying = testImage({ layers: [[{ path: "other" }], [{ path: "etc/x", data: Buffer.from("x") }]] });
+    // The manifest of one image with the configuration of another.
+    const manifest = JSON.parse(image.manifests.get("1")!.body.toString());
+    manifest.config = {
+      ...manifest.config,
+      digest: lying.config,
+      size: lying.blobs.get(lying.config)!.length,
+    };
+    image.manifests.set("1", { type: MEDIA_TYPES.ociManifest, body: Buffer.from(JSON.stringify(manifest)) });
+    image.blobs.set(lying.config, lying.blobs.get(lying.config)!);
+    await withRegistry(
+      undefined,
+      async (registry, bench) => {
+        await expect(bench.pull(`${registry.host}/app:1`)).rejects.toMatchObject({
+          code: "invalid_argument",
+          message: /is not what it claims to be/,
+        });
+      },
+      image,
+    );
+  });
+
+  test("the digest that was asked for", async () => {
+    await withRegistry(undefined, async (registry, bench) => {
+      await bench.pull(`${registry.host}/app:1`, { digest: registry.image.manifest });
+      await expect(bench.pull(`${registry.host}/app:1`, { digest: sha256("other") })).rejects.toMatchObject({
+        code: "invalid_argument",
+        message: /is not sha256:/,
+      });
+    });
+  });
+});
+
+describe("a busy or broken registry", () => {
+  test.each([500, 502, 503, 429, 408])("%i is asked again", async (status) => {
+    let refusals = 2;
+    await withRegistry(
+      (_, response, { path }) => {
+        if (!path.includes("/manifests/") || refusals-- <= 0) return false;
+        response.writeHead(status, status === 429 ? { "retry-after": "0" } : {});
+        response.end();
+        return true;
+      },
+      async (registry, bench) => {
+        await bench.pull(`${registry.host}/app:1`);
+        expect(registry.count(/manifests/)).toBe(3);
+      },
+    );
+  });
+
+  test.each<[string, number, Record<string, string>, string]>([
+    ["for ever", 500, {}, "unavailable"],
+    ["for longer than we wait", 429, { "retry-after": "3600" }, "resource_exhausted"],
+    [
+      "until a date that is far",
+      429,
+      { "retry-after": new Date(Date.now() + 3_600_000).toUTCString() },
+      "resource_exhausted",
+    ],
+    ["with limits", 429, {}, "resource_exhausted"],
+    ["forbidden", 403, {}, "permission_denied"],
+    ["unknown", 404, {}, "not_found"],
+    ["nobody is let in", 401, {}, "unauthenticated"],
+    ["a teapot", 418, {}, "unavailable"],
+  ])("%s: %i", async (_, status, headers, code) => {
+    await withRegistry(
+      (_, response, { path }) => {
+        if (!path.includes("/manifests/")) return false;
+        response.writeHead(status, headers);
+        response.end(JSON.stringify({ errors: [{ code: "X", message: "said \x1b[31mso" }] }));
+        return true;
+      },
+      async (registry, bench) => {
+        const failed = await bench.pull(`${registry.host}/app:1`).catch((error) => error);
+        expect(failed).toMatchObject({ code });
+        expect(failed.message).not.toContain("\x1b");
+        if (code !== "resource_exhausted" || headers["retry-after"] === undefined)
+          expect(failed.message).toContain(registry.host);
+      },
+    );
+  });
+
+  test("one that does not answer, answers without end, or redirects in circles", async () => {
+    const cases: [Handler, string, RegExp][] = [
+      [() => true, "unavailable", /cannot be reached/],
+      [
+        (_, response) => {
+          response.writeHead(200, { "content-type": MEDIA_TYPES.ociManifest });
+          const flood = () => {
+            if (!response.destroyed) response.write(Buffer.alloc(1 << 20, "x"), () => setImmediate(flood));
+          };
+          flood();
+          return true;
+        },
+        "invalid_argument",
+        /larger than/,
+      ],
+      [
+        (request, response) => {
+          response.writeHead(307, { location: request.url! });
+          response.end();
+          return true;
+        },
+        "unavailable",
+        /redirected more than/,
+      ],
+      [
+        (_, response) => {
+          response.writeHead(307, { location: "ftp://127.0.0.1/x" });
+          response.end();
+          return true;
+        },
+        "unavailable",
+        /no URL/,
+      ],
+    ];
+    for (const [handle, code, message] of cases) {
+      await withRegistry(
+        (request, response, seen) =>
+          seen.path.includes("/manifests/") ? handle(request, response, seen) : false,
+        async (registry, bench) => {
+          await expect(bench.pull(`${registry.host}/app:1`)).rejects.toMatchObject({
+            code,
+            message: expect.stringMatching(message),
+          });
+        },
+      );
+    }
+  });
+
+  test("one that is not there", async () => {
+    await using bench = await pullBench();
+    await expect(bench.pull("127.0.0.1:1/app:1")).rejects.toMatchObject({
+      code: "unavailable",
+      message: /nothing listens/,
+    });
+    await expect(bench.pull("no-such-host.invalid/app:1")).rejects.toMatchObject({
+      code: "unavailable",
+      hint: expect.any(String),
+    });
+  });
+});
+
+test("a pull can be cancelled, and keeps only whole layers", async () => {
+  const image = testImage();
+  const stop = new AbortController();
+  await withRegistry(
+    (_, response, { path }) => {
+      if (!isBlob(path, image.layers[0]!)) return false;
+      response.writeHead(200);
+      response.write(image.blobs.get(image.layers[0]!)!.subarray(0, 1000));
+      setTimeout(() => stop.abort(), 20);
+      return true;
+    },
+    async (registry, bench) => {
+      await expect(bench.pull(`${registry.host}/app:1`, { signal: stop.signal })).rejects.toMatchObject({
+        code: "cancelled",
+      });
+      expect((await bench.left()).filter((file) => !file.endsWith(image.diffIds[1]!.slice(7)))).toEqual([]);
+      // The second attempt fetches what is missing.
+      registry.handler = () => false;
+      await bench.pull(`${registry.host}/app:1`);
+    },
+    image,
+  );
+});
+
+test("the image for the platform is chosen from an index; names remember the index", async () => {
+  const image = testImage();
+  const other = testImage({ platform: "linux/s390x", layers: [[{ path: "s390x" }]] });
+  const entry = (one: typeof image, platform: object) => ({
+    mediaType: MEDIA_TYPES.ociManifest,
+    digest: one.manifest,
+    size: one.manifests.get("1")!.body.length,
+    platform,
+  });
+  const index = Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: MEDIA_TYPES.ociIndex,
+      manifests: [
+        entry(other, { os: "linux", architecture: "s390x" }),
+        {
+          ...entry(other, { os: "unknown", architecture: "unknown" }),
+          annotations: { "vnd.docker.reference.type": "attestation-manifest" },
+        },
+        entry(image, { os: "linux", architecture: process.arch === "arm64" ? "arm64" : "amd64" }),
+      ],
+    }),
+  );
+  image.manifests.set("1", { type: MEDIA_TYPES.ociIndex, body: index });
+  image.manifests.set(sha256(index), { type: MEDIA_TYPES.ociIndex, body: index });
+  for (const [digest, manifest] of other.manifests) if (digest !== "1") image.manifests.set(digest, manifest);
+  for (const [digest, blob] of other.blobs) image.blobs.set(digest, blob);
+  await withRegistry(
+    undefined,
+    async (registry, bench) => {
+      const pulled = await bench.pull(`${registry.host}/app:1`);
+      expect(pulled.digest).toBe(image.config);
+      expect(pulled.manifestDigests).toEqual([`${registry.host}/app@${sha256(index)}`]);
+      expect(
+        (await bench.pull(`${registry.host}/app@${sha256(index)}`, { platform: "linux/s390x" })).digest,
+      ).toBe(other.config);
+      await bench.pull(`${registry.host}/app:1`, { digest: image.manifest });
+      await expect(bench.pull(`${registry.host}/app:1`, { platform: "linux/riscv64" })).rejects.toMatchObject(
+        { code: "not_found", hint: /linux\/s390x/ },
+      );
+    },
+    image,
+  );
+});
+
+test("a name of this machine is asked for nowhere", async () => {
+  await using bench = await pullBench();
+  await expect(bench.pull("msb/python")).rejects.toMatchObject({ code: "not_found" });
+  await bench.write("images.json", { registries: { "blocked.invalid": { blocked: true } } });
+  await expect(bench.pull("blocked.invalid/app")).rejects.toMatchObject({
+    code: "permission_denied",
+    hint: /images\.json/,
+  });
+});
+
+test("mirrors are asked first, and the registry goes on where a mirror breaks off", async () => {
+  const image = testImage();
+  await using mirror = await ScriptedRegistry.start(image, (_, response, { path }) => {
+    if (!isBlob(path, image.layers[0]!)) return false;
+    response.writeHead(200, { "content-length": 999_999 });
+    response.write(image.blobs.get(image.layers[0]!)!.subarray(0, 70_000));
+    setTimeout(() => response.destroy(), 10);
+    mirror.handler = (_, gone, seen) => {
+      if (!isBlob(seen.path, image.layers[0]!)) return false;
+      gone.writeHead(404);
+      gone.end();
+      return true;
+    };
+    return true;
+  });
+  await withRegistry(
+    undefined,
+    async (registry, bench) => {
+      await bench.write("images.json", {
+        registries: { [registry.host]: { mirrors: [`http://${mirror.host}`] } },
+      });
+      await bench.credentials.keep(registry.host, { username: "u", password: "secret" });
+      await bench.pull(`${registry.host}/app:1`);
+      expect(registry.seen.filter(({ path }) => path !== "/v2/")).toMatchObject([
+        { range: expect.stringMatching(/^bytes=[0-9]{5}-$/) },
+      ]);
+      expect(mirror.seen.every(({ authorization }) => authorization === undefined)).toBe(true);
+    },
+    image,
+  );
+});
+
+test("a push is pulled back as it was; what the registry has is not sent again, and what breaks off is", async () => {
+  const uploads = new Map<string, Buffer>();
+  let broken = 1;
+  const handler: Handler = async (request, response, { method, path }) => {
+    const answer = (status: number, headers = {}) => {
+      response.writeHead(status, headers);
+      response.end();
+      return true;
+    };
+    if (method === "HEAD") return answer(uploads.has(path.split("/").at(-1)!) ? 200 : 404);
+    if (method === "POST") return answer(202, { location: "/v2/up/blobs/uploads/1?state=x" });
+    if (method !== "PUT") return false;
+    if (path.includes("/uploads/") && broken-- > 0) {
+      request.destroy();
+      return true;
+    }
+    const body = Buffer.concat(await Array.fromAsync(request as AsyncIterable<Buffer>));
+    const digest = new URL(path, "http://x").searchParams.get("digest") ?? path;
+    uploads.set(digest, body);
+    return answer(201);
+  };
+  await withRegistry(undefined, async (registry, bench) => {
+    await bench.pull(`${registry.host}/app:1`);
+    registry.handler = handler;
+    const pushed = await bench.push(`${registry.host}/app:1`, { reference: `${registry.host}/up:2` });
+    expect(pushed.reference).toBe(`${registry.host}/up:2`);
+    for (const [digest, body] of uploads) {
+      if (digest.startsWith("sha256:"))
+        expect(`sha256:${createHash("sha256").update(body).digest("hex")}`).toBe(digest);
+    }
+    expect(uploads.has(registry.image.config)).toBe(true);
+    const puts = () => registry.seen.filter(({ method }) => method === "PUT").length;
+    const before = puts();
+    await bench.push(`${registry.host}/app:1`, { reference: `${registry.host}/up:2` });
+    expect(puts()).toBe(before + 1); // the manifest
+    await expect(bench.push("msb/none")).rejects.toMatchObject({ code: "not_found" });
+    await bench.ws.store.tag(`${registry.host}/app:1`, "msb/mine");
+    await expect(bench.push("msb/mine")).rejects.toMatchObject({ code: "invalid_argument", hint: /HOST/ });
+  });
+});
