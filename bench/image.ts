@@ -53,7 +53,12 @@ async function compare(
   await publish(registry, work);
   const ours: Side = { ms: [], peakMiB: [], diskMiB: [] };
   const theirs: Side = { ms: [], peakMiB: [], diskMiB: [] };
-  const parts = { skopeo: [] as number[], umoci: [] as number[] };
+  const parts = {
+    skopeo: [] as number[],
+    umoci: [] as number[],
+    daemon: [] as number[],
+    client: [] as number[],
+  };
   const cold: number[] = [];
   const warm: number[] = [];
   let layersMiB = 0;
@@ -81,6 +86,8 @@ async function compare(
       side.peakMiB.push(peakMiB);
       side.diskMiB.push(diskMiB);
     }
+    parts.daemon.push(a.parts.daemon);
+    parts.client.push(a.parts.client);
     parts.skopeo.push(b.parts.skopeo);
     parts.umoci.push(b.parts.umoci);
     warm.push(used);
@@ -105,6 +112,8 @@ async function compare(
       row("of (b): skopeo copy", parts.skopeo, "ms"),
       row("of (b): umoci unpack", parts.umoci, "ms"),
       row("(a) most memory: daemon and client", ours.peakMiB, "MiB"),
+      row("of (a): daemon", parts.daemon, "MiB"),
+      row("of (a): client", parts.client, "MiB"),
       row("(b) most memory: skopeo or umoci", theirs.peakMiB, "MiB"),
       row("(a) disk", ours.diskMiB, "MiB"),
       row("(b) disk: layout and root file system", theirs.diskMiB, "MiB"),
@@ -154,11 +163,13 @@ async function pull(bench: Workbench, reference: string) {
   if (pid === undefined) throw new Error("no daemon runs");
   const before = await diskBytes(images);
   await forgetPeak(pid);
-  const { ms, peakMiB } = await msb(bench, ["pull", reference]);
+  const { ms, peakMiB: client } = await msb(bench, ["pull", reference]);
+  const daemon = await peakOf(pid);
   return {
     ms,
-    // Both at their worst, which need not have been at the same time.
-    peakMiB: peakMiB + (await peakOf(pid)),
+    parts: { daemon, client },
+    // Both at their worst, which need not have been at the same time; what they share (Node itself) counts twice.
+    peakMiB: daemon + client,
     diskMiB: ((await diskBytes(images)) - before) / MIB,
   };
 }
