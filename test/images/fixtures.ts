@@ -4,7 +4,7 @@ import { access, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { applicationLayers, nastyLayers } from "./layers.ts";
+import { applicationLayers, nastyLayers, rareLayers } from "./layers.ts";
 
 const run = promisify(execFile);
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -31,7 +31,7 @@ const RECIPES = {
       ["--config.cmd", "app", "--config.user", "user", "--config.workingdir", "/opt/app"],
     ),
   /** Everything that layers stumble over, by umoci. */
-  nasty: async () => umoci([BASE, ...nastyLayers()], ["--config.cmd", "sh"]),
+  nasty: async () => umoci([BASE, ...nastyLayers(), ...rareLayers()], ["--config.cmd", "sh"]),
   /** By buildah: a layer of its own, and Docker's media types. */
   buildah,
 } as const;

@@ -1,7 +1,16 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  ftruncateSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { buildTar, type TestEntry } from "../../src/engine/image/tar/tar-builder.test-support.ts";
 
 /** Layers of the test images, as tars. What they hold decides their digests: nothing in them depends on the time. */
@@ -124,58 +133,116 @@ export function nastyLayers(): Buffer[] {
   ];
 }
 
-/** What GNU tar writes in its own way: long names, and files with holes in all its formats. */
+/** On top of those: what is rare, and read differently by those who read it carelessly. */
+export function rareLayers(): Buffer[] {
+  return [
+    buildTar([
+      folder("r"),
+      folder("r/folder"),
+      file("r/folder/kept", "kept"),
+      file("r/target", "target"),
+      { path: "r/symlink", typeflag: "2", linkTarget: "target", mtime: MTIME },
+      { path: "r/absolute", typeflag: "2", linkTarget: "/r/folder", mtime: MTIME },
+      { path: "r/dangling", typeflag: "2", linkTarget: "../../../nowhere", mtime: MTIME },
+      // A name of a symbolic link is a name of the link, not of its target.
+      { path: "r/name-of-symlink", typeflag: "1", linkTarget: "r/symlink" },
+      folder("r/with-attributes", { xattrs: { "user.note": "of a folder", "trusted.note": "of root" } }),
+      folder("r/opaque-last"),
+      file("r/opaque-last/below", "below"),
+      folder("r/whole"),
+      folder("r/whole/sub"),
+      file("r/whole/sub/below", "below"),
+      file("r/replaced", "first"),
+      { path: "r/other-name", typeflag: "1", linkTarget: "r/replaced" },
+      file("../../../r/from-above", "three up, from the root"),
+      { path: "r/tty", typeflag: "3", device: [4, 2 ** 19], mode: 0o620, mtime: MTIME },
+      file("r/no-mode", "0", { mode: 0 }),
+      file("r/new-year", "", { mtime: "0.000000001" }),
+      file("r/later", "", { mtime: "4294967296.5" }),
+    ]),
+    buildTar([
+      // Attributes of a folder change, what is in it stays.
+      folder("r/folder", { mode: 0o700, uid: 7, gid: 8, mtime: "1600000000" }),
+      // An opaque mark hides what is below, also where it stands behind its siblings.
+      file("r/opaque-last/above", "above"),
+      file("r/opaque-last/.wh..wh..opq", ""),
+      folder("r/opaque-last"),
+      // Hidden and made anew in one layer: what was in it is gone.
+      file("r/.wh.whole", ""),
+      folder("r/whole"),
+      file("r/whole/new", "new"),
+      file("r/.wh.never-was", ""),
+      // One name is replaced, the other stays what it was.
+      file("r/replaced", "second"),
+      file("r/absolute/through", "through an absolute link"),
+      { path: "r/symlink", typeflag: "2", linkTarget: "folder", mtime: MTIME },
+      folder("r/twice", { mode: 0o711 }),
+      file("r/twice/in", "in"),
+      folder("r/twice", { mode: 0o750 }),
+    ]),
+  ];
+}
+
+/** What GNU tar writes in its own way: long names, and files with holes as PAX has them. */
 function gnuLayer(): Buffer {
+  return byTar((write, tar) => [
+    withoutEnd(buildTar([folder("n"), folder("n/gnu")])),
+    ...["0.0", "1.0"].map((version) => {
+      const name = `n/gnu/sparse-${version}`;
+      write(name, "begins", 3_000_000);
+      return tar(name, "-S", "--format=pax", `--sparse-version=${version}`, PAX_NAMES);
+    }),
+    longName(write, tar),
+    Buffer.alloc(1024),
+  ]);
+}
+
+/** A file with holes in GNU's old format. Apart from the rest: umoci refuses it, though Docker's own code reads it. */
+export function oldSparseLayer(): Buffer {
+  return byTar((write, tar) => {
+    write("old", "begins", 3_000_000);
+    // More pieces than the header has room for, so that blocks follow it with the others.
+    for (let i = 1; i <= 30; i++) write("old", `piece ${i}`, 3_000_000, i * 96 * 1024);
+    return [tar("old", "-S", "--format=gnu"), Buffer.alloc(1024)];
+  });
+}
+
+type Write = (path: string, data: string, size: number, at?: number) => void;
+type Tar = (path: string, ...options: string[]) => Buffer;
+
+function longName(write: Write, tar: Tar): Buffer {
+  const name = `n/gnu/${"g".repeat(120)}/${"h".repeat(120)}`;
+  write(name, "GNU long name", 13);
+  return tar(dirname(name), "--format=gnu");
+}
+
+/** Without the number of the process that made them. */
+const PAX_NAMES = "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime";
+const SAME = "--owner=0 --group=0 --numeric-owner --mtime=@1700000000 --sort=name --mode=u=rwX,go=rX";
+
+/** Archives of the host's tar, one after the other, of files that are written for them. */
+function byTar(parts: (write: Write, tar: Tar) => Buffer[]): Buffer {
   const work = mkdtempSync(join(tmpdir(), "msb-gnu-"));
+  const write: Write = (path, data, size, at = 0) => {
+    const file = join(work, path);
+    mkdirSync(dirname(file), { recursive: true });
+    const fd = openSync(file, constants.O_RDWR | constants.O_CREAT);
+    writeSync(fd, data, at);
+    ftruncateSync(fd, size);
+    closeSync(fd);
+  };
+  const tar: Tar = (path, ...options) => {
+    const args = ["-c", "-b1", ...options, ...SAME.split(" "), "-C", work, path];
+    return withoutEnd(execFileSync("tar", args, { maxBuffer: 2 ** 26 }));
+  };
   try {
-    const at = (path: string) => join(work, path);
-    mkdirSync(at(`n/gnu/${"g".repeat(120)}`), { recursive: true });
-    writeFileSync(at(`n/gnu/${"g".repeat(120)}/${"h".repeat(120)}`), "GNU long name");
-    const formats = {
-      v00: ["--format=pax", "--sparse-version=0.0"],
-      v10: ["--format=pax", "--sparse-version=1.0"],
-    };
-    const options = [
-      "--owner=0",
-      "--group=0",
-      "--numeric-owner",
-      "--mtime=@1700000000",
-      "--sort=name",
-      "--mode=u=rwX,go=rX",
-    ];
-    const pax = ["--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"];
-    const gnu = join(work, "gnu.tar");
-    execFileSync("tar", [
-      "-c",
-      "--format=gnu",
-      ...options,
-      "-f",
-      gnu,
-      "-C",
-      work,
-      `n/gnu/${"g".repeat(120)}`,
-    ]);
-    const parts = Object.entries(formats).map(([name, format]) => {
-      const sparse = `n/gnu/sparse-${name}`;
-      writeFileSync(at(sparse), "begins");
-      truncateSync(at(sparse), 3_000_000);
-      const tar = join(work, `${name}.tar`);
-      execFileSync("tar", ["-c", "-S", ...format, ...pax, ...options, "-f", tar, "-C", work, sparse]);
-      return withoutEnd(readFileSync(tar));
-    });
-    parts.push(withoutEnd(readFileSync(gnu)));
-    return Buffer.concat([
-      withoutEnd(buildTar([folder("n"), folder("n/gnu")])),
-      ...parts,
-      Buffer.alloc(1024),
-    ]);
+    return Buffer.concat(parts(write, tar));
   } finally {
     rmSync(work, { recursive: true });
   }
 }
 
+/** Without the two blocks that end an archive. Zeros before them may be a file's. */
 function withoutEnd(tar: Buffer): Buffer {
-  let end = tar.length;
-  while (end > 0 && tar.subarray(end - 512, end).every((byte) => byte === 0)) end -= 512;
-  return tar.subarray(0, end);
+  return tar.subarray(0, -1024);
 }

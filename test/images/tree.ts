@@ -9,9 +9,9 @@ const run = promisify(execFile);
 export type SeenTree = Map<string, string>;
 
 /** Where a sandbox has the kernel's own file systems. */
-const KERNELS = ["proc", "sys", "dev", "run"];
+export const KERNELS = ["proc", "sys", "dev", "run"];
 /** What the platform puts into every sandbox. */
-const PLATFORM = /^etc\/(hostname|hosts|machine-id)$/;
+export const PLATFORM = /^etc\/(hostname|hosts|machine-id)$/;
 
 /** The tree that a guest sees from its root. */
 export async function guestTree(sandbox: Sandbox, probe: string): Promise<SeenTree> {
@@ -32,32 +32,50 @@ export async function hostTree(folder: string, probe: string): Promise<SeenTree>
   return parse(stdout);
 }
 
+/** What is compared of a file. Bytes of names as latin1, those of attributes as base64. */
+export interface FileFacts {
+  type: number | undefined;
+  mode: number;
+  uid: number;
+  gid: number;
+  mtime: string;
+  size: number;
+  device: string | undefined;
+  target: string | undefined;
+  sha256: string | undefined;
+  /** The first name of a file that has several. */
+  same: string | undefined;
+  xattrs: Record<string, string> | undefined;
+}
+
+/** A file in the form in which trees hold it: what is no fact of its type is left out. */
+export function seenFile({ type, mode, uid, gid, size, ...rest }: FileFacts): string {
+  return JSON.stringify({
+    type: type?.toString(8),
+    mode: type === 0o120000 ? undefined : mode.toString(8),
+    owner: `${uid}:${gid}`,
+    mtime: rest.mtime,
+    size: type === 0o040000 ? undefined : size,
+    device: rest.device,
+    target: rest.target,
+    sha256: rest.sha256,
+    same: rest.same,
+    xattrs: rest.xattrs,
+  });
+}
+
 function parse(text: string): SeenTree {
   const tree: SeenTree = new Map();
   const names = new Map<number, string>();
   for (const line of text.trimEnd().split("\n")) {
-    const { path, type, mode, uid, gid, links, inode, size, mtime, device, target, sha256, xattrs } =
-      JSON.parse(line);
+    const { path, links, inode, target, ...facts } = JSON.parse(line);
     const name = Buffer.from(path, "base64").toString("latin1");
     if (name === "." || PLATFORM.test(name)) continue;
-    const isFolder = type === 0o040000;
-    const isLink = type === 0o120000;
+    const isOne = facts.type === 0o040000 || links === 1;
     // Names of one file share an inode: the first of them stands for it.
-    const same =
-      isFolder || links === 1 ? undefined : (names.get(inode) ?? names.set(inode, name).get(inode));
-    const seen = {
-      type: type.toString(8),
-      mode: isLink ? undefined : mode.toString(8),
-      owner: `${uid}:${gid}`,
-      mtime,
-      size: isFolder ? undefined : size,
-      device,
-      target: target && Buffer.from(target, "base64").toString("latin1"),
-      sha256,
-      same,
-      xattrs,
-    };
-    tree.set(name, JSON.stringify(seen));
+    const same = isOne ? undefined : (names.get(inode) ?? names.set(inode, name).get(inode));
+    const bytes = target && Buffer.from(target, "base64").toString("latin1");
+    tree.set(name, seenFile({ ...facts, target: bytes, same }));
   }
   return tree;
 }
