@@ -38,7 +38,9 @@ export function imageEnsurer(
     const find = async () => {
       const image = await store.get(name);
       // Another platform's under this name: as if it were not here.
-      return canBePulled && platformOf(image) !== platform && options.pull !== "never" ? undefined : image;
+      return canBePulled && !platform.startsWith(platformOf(image)) && options.pull !== "never"
+        ? undefined
+        : image;
     };
     let image: StoredImage | undefined;
     if (!canBePulled || options.pull !== "always") {

@@ -8,6 +8,7 @@ import {
   type ByteString,
   cleanPath,
   type HeldLayer,
+  headerOf,
   type ImageStore,
   readTar,
   TAR_END,
@@ -65,21 +66,7 @@ export async function splitChanges(
 }
 
 async function copyEntry(entry: TarEntry, path: ByteString, pipe: Pipe): Promise<void> {
-  const { type, mode, uid, gid, mtime, size, sparse, linkTarget, xattrs } = entry;
-  const device = [entry.deviceMajor, entry.deviceMinor] as const;
-  const common = {
-    type,
-    path: path === "" ? "." : path,
-    mode,
-    uid,
-    gid,
-    mtime,
-    size,
-    sparse,
-    linkTarget,
-    device,
-  };
-  await pipe.write(tarHeader({ ...common, xattrs: Object.fromEntries(xattrs) }));
+  await pipe.write(tarHeader(headerOf(entry, path === "" ? "." : path)));
   let bytes = 0;
   for await (const piece of entry.body()) {
     bytes += piece.length;

@@ -44,7 +44,7 @@ export type { StoreUsage, SweepReport } from "./sweep.ts";
 export { ByteReader } from "./tar/byte-reader.ts";
 export { decompress } from "./tar/decompress.ts";
 export { readTar, type TarEntry } from "./tar/tar.ts";
-export { TAR_END, type TarHeader, tarHeader, tarPadding } from "./tar/tar-writer.ts";
+export { headerOf, TAR_END, type TarHeader, tarHeader, tarPadding } from "./tar/tar-writer.ts";
 export { ImageTree } from "./tree/image-tree.ts";
 export { type Directory, type Inode, isDirectory } from "./tree/tree.ts";
 export { treeEntry, treeTar } from "./tree/tree-tar.ts";

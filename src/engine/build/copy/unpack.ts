@@ -3,9 +3,9 @@
 import { SandboxError } from "../../../contract/index.ts";
 import {
   ByteReader,
-  type ByteString,
   cleanPath,
   decompress,
+  headerOf,
   type ImageTree,
   type Inode,
   readTar,
@@ -52,21 +52,11 @@ export async function unpackable(
 async function* entries(reader: ByteReader): AsyncGenerator<ArchiveEntry> {
   try {
     for await (const entry of readTar(reader)) {
-      const path: ByteString = cleanPath(entry.path);
-      const { type, mode, uid, gid, mtime, size, sparse, xattrs } = entry;
+      const header = headerOf(entry, cleanPath(entry.path));
       yield {
         header: {
-          type,
-          path,
-          linkTarget: type === "link" ? cleanPath(entry.linkTarget) : entry.linkTarget,
-          mode,
-          uid,
-          gid,
-          mtime,
-          size,
-          sparse,
-          device: [entry.deviceMajor, entry.deviceMinor],
-          xattrs: Object.fromEntries(xattrs),
+          ...header,
+          linkTarget: entry.type === "link" ? cleanPath(entry.linkTarget) : entry.linkTarget,
         },
         body: () => entry.body(),
       };

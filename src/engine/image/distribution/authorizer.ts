@@ -9,7 +9,7 @@ import { z } from "zod";
 import { SandboxError } from "../../../contract/errors.ts";
 import { readBounded } from "./answer-body.ts";
 import type { Challenge } from "./challenge.ts";
-import type { CredentialSource } from "./credentials.ts";
+import type { CredentialSource } from "./credential-source.ts";
 import { discard, type Transport } from "./transport.ts";
 
 export interface AuthorizerOptions {

@@ -6,7 +6,7 @@
 import { spawn } from "node:child_process";
 import { z } from "zod";
 import { SandboxError } from "../../../contract/errors.ts";
-import type { Credentials } from "./credentials.ts";
+import type { Credentials } from "./credential-source.ts";
 
 const TIMEOUT_MS = 10_000;
 const MAX_BYTES = 64 * 1024;

@@ -11,18 +11,7 @@ import { SandboxError } from "../../../contract/errors.ts";
 import { writeDurably } from "../durable.ts";
 import { Serial } from "../serial.ts";
 import { askHelper } from "./credential-helper.ts";
-
-export interface Credentials {
-  username: string;
-  password: string;
-  /** In place of a password: what a token server takes for new tokens. */
-  identityToken?: string | undefined;
-}
-
-export interface CredentialSource {
-  /** Credentials for a registry as references name it (`docker.io`, `localhost:5000`); undefined to come as nobody. */
-  find(registry: string, signal?: AbortSignal): Promise<Credentials | undefined>;
-}
+import type { CredentialSource, Credentials } from "./credential-source.ts";
 
 const MAX_BYTES = 4 * 1024 * 1024;
 /** What Docker calls its own registry in `config.json`. */

@@ -19,9 +19,8 @@ import { z } from "zod";
 import { SandboxError } from "../../../contract/errors.ts";
 import type { Digest } from "../digest.ts";
 import { familiarName, type ImageReference } from "../reference.ts";
-import type { FetchedManifest } from "./registry-client.ts";
 import { SettingsFile } from "./settings-file.ts";
-import { readKeys, verifySignatures } from "./signature.ts";
+import { type FetchBlob, type FetchTagged, readKeys, verifySignatures } from "./signature.ts";
 
 const rule = z.strictObject({
   /** Default: true. */
@@ -42,12 +41,6 @@ const schema = z.strictObject({
 });
 
 type Rule = z.output<typeof rule>;
-
-/** Gives a manifest of the same repository by its tag. Errors: `not_found` if there is none. */
-export type FetchTagged = (tag: string) => Promise<FetchedManifest>;
-
-/** Gives a blob of the same repository, checked. */
-export type FetchBlob = (digest: Digest, size: number) => Promise<Buffer>;
 
 export class ImagePolicy {
   readonly #file: SettingsFile<z.output<typeof schema>>;

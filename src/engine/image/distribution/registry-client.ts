@@ -6,7 +6,7 @@ import { MAX_MANIFEST_BYTES, MEDIA_TYPES } from "../manifest.ts";
 import type { ImageReference } from "../reference.ts";
 import { readBounded } from "./answer-body.ts";
 import { type BlobOptions, downloadBlob } from "./blob-download.ts";
-import type { CredentialSource, Credentials } from "./credentials.ts";
+import type { CredentialSource, Credentials } from "./credential-source.ts";
 import { Registry } from "./registry.ts";
 import { type ImageSettings, type RegistrySettings, settingsOf } from "./settings.ts";
 import type { SettingsFile } from "./settings-file.ts";

@@ -4,7 +4,7 @@ import { SandboxError } from "../../../contract/errors.ts";
 import { refusal } from "./answer-body.ts";
 import { Authorizer } from "./authorizer.ts";
 import { parseChallenges } from "./challenge.ts";
-import type { CredentialSource } from "./credentials.ts";
+import type { CredentialSource } from "./credential-source.ts";
 import type { RegistrySettings } from "./settings.ts";
 import { type Answer, type Call, discard, type Timing, Transport } from "./transport.ts";
 

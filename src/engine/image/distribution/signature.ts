@@ -16,7 +16,7 @@ import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { SandboxError } from "../../../contract/errors.ts";
 import { type Digest, hexOf, isDigest } from "../digest.ts";
-import type { FetchBlob, FetchTagged } from "./policy.ts";
+import type { FetchedManifest } from "./registry-client.ts";
 
 const MAX_SIGNATURES = 64;
 const MAX_DOCUMENT_BYTES = 64 * 1024;
@@ -42,6 +42,12 @@ const payload = z.object({
     image: z.object({ "docker-manifest-digest": digest }),
   }),
 });
+
+/** Gives a manifest of the same repository by its tag. Errors: `not_found` if there is none. */
+export type FetchTagged = (tag: string) => Promise<FetchedManifest>;
+
+/** Gives a blob of the same repository, checked. */
+export type FetchBlob = (digest: Digest, size: number) => Promise<Buffer>;
 
 /** Public keys in PEM. Errors: `invalid_argument` naming the file. */
 export async function readKeys(paths: readonly string[]): Promise<KeyObject[]> {

@@ -5,7 +5,7 @@
  */
 
 import { type ByteString, toBytes } from "../byte-string.ts";
-import type { TarType } from "./tar.ts";
+import type { TarEntry, TarType } from "./tar.ts";
 import type { Timestamp } from "./tar-pax.ts";
 import type { SparseExtent } from "./tar-sparse.ts";
 
@@ -94,6 +94,24 @@ export function tarHeader(entry: TarHeader): Buffer {
   );
   if (map !== undefined) parts.push(map);
   return Buffer.concat(parts);
+}
+
+/** An entry as it was read, to be written again under `path`; what its links lead to is the caller's. */
+export function headerOf(entry: TarEntry, path: ByteString): TarHeader {
+  const { type, linkTarget, mode, uid, gid, mtime, size, sparse, xattrs } = entry;
+  return {
+    type,
+    path,
+    linkTarget,
+    mode,
+    uid,
+    gid,
+    mtime,
+    size,
+    sparse,
+    device: [entry.deviceMajor, entry.deviceMinor],
+    xattrs: Object.fromEntries(xattrs),
+  };
 }
 
 /** What fills the last block behind `bytes` of contents. */
