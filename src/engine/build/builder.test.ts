@@ -242,6 +242,19 @@ test("layers are cached by all that leads to them, and by nothing else", async (
   expect((await build()).ran).toBe(1);
 });
 
+test("scripts that differ only in blanks and line ends are different steps", async () => {
+  await using b = await bench(() => [{ path: "made", data: Buffer.from("m") }]);
+  const ran = async (script: string) => {
+    b.steps.length = 0;
+    await b.build(`FROM msb/base\nRUN <<EOF\n${script}\nEOF`);
+    return b.steps.map(({ argv }) => argv.at(-1));
+  };
+  expect(await ran("if a:\n  b\n  c")).toEqual(["if a:\n  b\n  c\n"]);
+  expect(await ran("if a:\n  b\nc")).toEqual(["if a:\n  b\nc\n"]);
+  expect(await ran("if a: ; b ; c")).toEqual(["if a: ; b ; c\n"]);
+  expect(await ran("if a:\n  b\nc")).toEqual([]);
+});
+
 test("stages: only what the target needs, by name and by number; COPY --from a stage and an image", async () => {
   await using b = await bench((step) => [{ path: `ran-${step.argv[2]}`, data: Buffer.from("r") }]);
   const dockerfile = `FROM msb/base AS one
@@ -345,6 +358,17 @@ test("the same inputs and SOURCE_DATE_EPOCH give the same image", async () => {
   const [one, two] = [await build(), await build()];
   expect(one.digest).toBe(two.digest);
   expect(one.oci.created).toBe("2023-11-14T22:13:20.000Z");
+});
+
+test("the time that is asked for also holds for what was cached before", async () => {
+  await using b = await bench(() => [{ path: "made", data: Buffer.from("m") }]);
+  await b.build("FROM msb/base\nRUN make");
+  const { oci } = await b.build("FROM msb/base\nRUN make", [], {
+    buildArgs: { SOURCE_DATE_EPOCH: "1700000000" },
+  });
+  expect(b.steps).toHaveLength(1);
+  expect(oci.created).toBe("2023-11-14T22:13:20.000Z");
+  expect(oci.history?.at(-1)).toMatchObject({ created: "2023-11-14T22:13:20.000Z" });
 });
 
 test("a build that was cancelled stops at the next step", async () => {

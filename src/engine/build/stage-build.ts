@@ -141,7 +141,9 @@ export class StageBuild {
   async #run(step: RunInstruction): Promise<void> {
     const { env } = this.#config;
     const args = this.#variables.environment(env);
-    const key = JSON.stringify([args, mountsKey(step.mounts)]);
+    const argv = this.#argv(step.command);
+    // How history shows the step leaves out blanks and line ends that may mean something to what runs it.
+    const key = JSON.stringify([argv, args, mountsKey(step.mounts)]);
     await this.#layerStep(step.source, key, async () => {
       const { resources, progress } = this.#options;
       if (this.#state.layers.length === 0) {
@@ -157,7 +159,7 @@ export class StageBuild {
         state: this.#state,
         image: await resources.tree(this.#state.layers),
         step,
-        argv: this.#argv(step.command),
+        argv,
         env: { ...this.#variables.proxies, ...args },
         expandMount: ({ target, id }) => ({
           target: this.#absolute(expand(target)),
@@ -246,20 +248,21 @@ export class StageBuild {
     make: () => Promise<HeldLayer>,
     change?: Step["change"],
   ): Promise<void> {
-    const { cache, store, request, resources, progress } = this.#options;
+    const { cache, store, request, resources, progress, globals } = this.#options;
     const step = { createdBy, key, change };
+    const asked = globals.epochMs === undefined ? undefined : new Date(globals.epochMs).toISOString();
     const whole = stepKey(this.#state, step);
     const known = request.noCache ? undefined : await cache.step(whole);
     const held = known === undefined ? undefined : await store.holdLayer(known.layer);
     if (held !== undefined) {
       progress.step(createdBy, true);
       resources.keep(held);
-      return this.#add({ ...step, layer: held.facts.digest, created: known!.created });
+      return this.#add({ ...step, layer: held.facts.digest, created: asked ?? known!.created });
     }
     progress.step(createdBy);
     const made = await make();
     resources.keep(made);
-    const created = new Date(this.#options.globals.epochMs ?? Date.now()).toISOString();
+    const created = asked ?? new Date().toISOString();
     await cache.keepStep(whole, made.facts.digest, created);
     this.#add({ ...step, layer: made.facts.digest, created });
   }

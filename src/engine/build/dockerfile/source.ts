@@ -30,12 +30,15 @@ export function sourceOf(node: Node, text: string, offsets: readonly number[], e
     keyword === "RUN" || keyword === "COPY" || keyword === "ADD" ? (node as Run | Copy).getHeredocs() : [];
   const firstBody = heredocs[0]?.getContentRange() ?? undefined;
   const line = firstBody === undefined ? raw : text.slice(offset(before), offset(firstBody.start));
+  const words = LogicalText.of(line.replace(/\n$/, ""), positionOf(before), escapeChar);
+  const head = LogicalText.of(text.slice(offset(range.start), offset(before)), at, escapeChar).text;
+  const bodies = firstBody === undefined ? "" : text.slice(offset(firstBody.start), end);
   return {
     keyword,
     at,
-    source: shown(text.slice(offset(range.start), end)),
+    source: shown(head, words.text, bodies),
     flags: flagsOf(flags, at),
-    arguments: LogicalText.of(line.replace(/\n$/, ""), positionOf(before), escapeChar),
+    arguments: words,
     heredocs: heredocs.map((heredoc) => {
       const content = heredoc.getContentRange();
       const start = heredoc.getStartRange();
@@ -70,9 +73,9 @@ export function lineOffsets(text: string): number[] {
 }
 
 /** One line, as history has it. */
-function shown(text: string): string {
-  return text
-    .replace(/[\\`][ \t]*\n[ \t]*/g, "")
+function shown(head: string, words: string, bodies: string): string {
+  return `${head}${words.trimEnd()}\n${bodies}`
     .replace(/\s*\n\s*/g, " ; ")
+    .replace(/( ; )+$/, "")
     .trim();
 }
