@@ -9,6 +9,7 @@ import {
   fromBytes,
   type HeldLayer,
   type ImageConfig,
+  type ImageTree,
   isDirectory,
   type StoredImage,
 } from "../image/index.ts";
@@ -16,7 +17,8 @@ import type { BuilderOptions } from "./builder.ts";
 import { type CacheLocks, mountsKey } from "./cache-mounts.ts";
 import { type CopyOptions, copyLayer, directoryLayer } from "./copy/copy-layer.ts";
 import { matchSource, type SourceTree } from "./copy/copy-sources.ts";
-import { modeOf, ownerOf } from "./copy/owner.ts";
+import { modeOf, type Owner, ownerOf } from "./copy/owner.ts";
+import { refuseRemote } from "./dockerfile/copy-instruction.ts";
 import type { Command, CopyInstruction, RunInstruction, TextInstruction } from "./dockerfile/instruction.ts";
 import type { Word } from "./dockerfile/logical-text.ts";
 import { wrong } from "./dockerfile/position.ts";
@@ -175,11 +177,15 @@ export class StageBuild {
     const source =
       step.from === undefined ? context : await this.#sourceOf(this.#expand(step.from), step.from);
     const image = await resources.tree(this.#state.layers);
-    const words = step.sources.filter((one): one is Word => "text" in one);
+    const words = step.sources
+      .filter((one): one is Word => "text" in one)
+      .map(({ text, at }) => ({ text: this.#expand({ text, at }), at }));
+    if (step.keyword === "ADD") words.forEach(refuseRemote);
+    const found = words.map((word) => ({ word, matches: matchSource(source, word) }));
     const options: CopyOptions = {
       at: step.at,
       source,
-      matches: words.flatMap((word) => matchSource(source, { text: this.#expand(word), at: word.at })),
+      matches: found.flatMap(({ matches }) => matches),
       inline: step.sources.flatMap((one) =>
         "contents" in one
           ? [
@@ -194,10 +200,7 @@ export class StageBuild {
       ),
       image,
       destination: this.#absolute(this.#expand(step.destination)),
-      owner: await ownerOf(
-        expanded(step.chown, (word) => this.#expand(word)),
-        image,
-      ),
+      owner: await this.#ownerOf(step.chown, image),
       mode: modeOf(expanded(step.chmod, (word) => this.#expand(word))),
       unpack: step.keyword === "ADD",
     };
@@ -210,12 +213,21 @@ export class StageBuild {
         signal: this.#options.operation.signal,
       }),
     );
+    for (const { word, matches } of found) {
+      if (matches.length > 0) continue;
+      const what = `nothing in ${source.what} matches ${JSON.stringify(word.text)}`;
+      this.#options.progress.output(`warning: ${what} (line ${word.at.line})\n`);
+    }
+  }
+
+  async #ownerOf(word: Word | undefined, image: ImageTree): Promise<Owner | undefined> {
+    return word === undefined ? undefined : ownerOf({ text: this.#expand(word), at: word.at }, image);
   }
 
   async #sourceOf(name: string, at: Word): Promise<SourceTree> {
     const { earlier, ensure, resources } = this.#options;
     const stage = earlier(name);
-    const everything = { what: `${JSON.stringify(name)}`, ignores: () => false };
+    const everything = { what: JSON.stringify(name), ignores: () => false, mayContainException: () => false };
     if (stage !== undefined) return { ...everything, tree: await resources.tree(stage.layers) };
     if (/^[0-9]+$/.test(name)) throw wrong(at.at, `there is no earlier stage ${name}`);
     const image = await ensure(name);
@@ -224,7 +236,7 @@ export class StageBuild {
   }
 
   async #workdir(step: TextInstruction): Promise<void> {
-    const path = this.#absolute(this.#expand(step.text));
+    const path = this.#absolute(this.#expand(step.text)).replace(/(.)\/$/, "$1");
     const change: Step["change"] = (config) => ({ ...config, WorkingDir: path });
     const { resources, store } = this.#options;
     const image = await resources.tree(this.#state.layers);
@@ -233,9 +245,11 @@ export class StageBuild {
       this.#options.progress.step(step.source);
       return this.#add({ createdBy: step.source, change, key: path });
     }
+    const { user } = this.#config;
+    const owner = await ownerOf({ text: user === "" ? "0:0" : user, at: step.at }, image);
     const make = () =>
       store.ingestLayer({
-        source: directoryLayer(image, path, step.at),
+        source: directoryLayer(image, path, owner, step.at),
         what: `the layer of ${step.source}`,
       });
     await this.#layerStep(step.source, path, make, change);
