@@ -1,4 +1,4 @@
-import { parseIgnoreFile } from "../../contract/dockerignore.ts";
+import { type IgnoreRules, parseIgnoreFile } from "../../contract/dockerignore.ts";
 import { SandboxError } from "../../contract/index.ts";
 import { fromBytes, type HeldLayer, type ImageStore, type ImageTree, isDirectory } from "../image/index.ts";
 import type { SourceTree } from "./copy/copy-sources.ts";
@@ -12,11 +12,16 @@ export class BuildContext implements AsyncDisposable {
   readonly #layer: HeldLayer;
   readonly #tree: ImageTree;
 
-  private constructor(layer: HeldLayer, tree: ImageTree, dockerfile: string, ignores: SourceTree["ignores"]) {
+  private constructor(layer: HeldLayer, tree: ImageTree, dockerfile: string, rules: IgnoreRules) {
     this.#layer = layer;
     this.#tree = tree;
     this.dockerfile = dockerfile;
-    this.source = { tree, what: "the context", ignores };
+    this.source = {
+      tree,
+      what: "the context",
+      ignores: (path) => rules.ignores(path),
+      mayContainException: (path) => rules.mayContainException(path),
+    };
   }
 
   /** @throws `invalid_argument` for an archive that is none; `not_found` if there is no such Dockerfile in it */
@@ -39,8 +44,7 @@ export class BuildContext implements AsyncDisposable {
         const own = `${dockerfile}.dockerignore`;
         const rules = [own, ".dockerignore"].map(async (name) => [name, await readText(tree, name)] as const);
         const [name, ignored] = (await Promise.all(rules)).find(([, found]) => found !== undefined) ?? [];
-        const parsed = ignored === undefined ? undefined : parseIgnoreFile(ignored, name);
-        return new BuildContext(layer, tree, text, (path) => parsed?.ignores(path) ?? false);
+        return new BuildContext(layer, tree, text, parseIgnoreFile(ignored ?? "", name));
       } catch (error) {
         await tree[Symbol.asyncDispose]();
         throw error;

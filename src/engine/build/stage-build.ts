@@ -9,6 +9,7 @@ import {
   fromBytes,
   type HeldLayer,
   type ImageConfig,
+  type ImageTree,
   isDirectory,
   type StoredImage,
 } from "../image/index.ts";
@@ -16,7 +17,8 @@ import type { BuilderOptions } from "./builder.ts";
 import { type CacheLocks, mountsKey } from "./cache-mounts.ts";
 import { type CopyOptions, copyLayer, directoryLayer } from "./copy/copy-layer.ts";
 import { matchSource, type SourceTree } from "./copy/copy-sources.ts";
-import { modeOf, ownerOf } from "./copy/owner.ts";
+import { modeOf, type Owner, ownerOf } from "./copy/owner.ts";
+import { refuseRemote } from "./dockerfile/copy-instruction.ts";
 import type { Command, CopyInstruction, RunInstruction, TextInstruction } from "./dockerfile/instruction.ts";
 import type { Word } from "./dockerfile/logical-text.ts";
 import { wrong } from "./dockerfile/position.ts";
@@ -141,7 +143,9 @@ export class StageBuild {
   async #run(step: RunInstruction): Promise<void> {
     const { env } = this.#config;
     const args = this.#variables.environment(env);
-    const key = JSON.stringify([args, mountsKey(step.mounts)]);
+    const argv = this.#argv(step.command);
+    // How history shows the step leaves out blanks and line ends that may mean something to what runs it.
+    const key = JSON.stringify([argv, args, mountsKey(step.mounts)]);
     await this.#layerStep(step.source, key, async () => {
       const { resources, progress } = this.#options;
       if (this.#state.layers.length === 0) {
@@ -157,7 +161,7 @@ export class StageBuild {
         state: this.#state,
         image: await resources.tree(this.#state.layers),
         step,
-        argv: this.#argv(step.command),
+        argv,
         env: { ...this.#variables.proxies, ...args },
         expandMount: ({ target, id }) => ({
           target: this.#absolute(expand(target)),
@@ -173,11 +177,15 @@ export class StageBuild {
     const source =
       step.from === undefined ? context : await this.#sourceOf(this.#expand(step.from), step.from);
     const image = await resources.tree(this.#state.layers);
-    const words = step.sources.filter((one): one is Word => "text" in one);
+    const words = step.sources
+      .filter((one): one is Word => "text" in one)
+      .map(({ text, at }) => ({ text: this.#expand({ text, at }), at }));
+    if (step.keyword === "ADD") words.forEach(refuseRemote);
+    const found = words.map((word) => ({ word, matches: matchSource(source, word) }));
     const options: CopyOptions = {
       at: step.at,
       source,
-      matches: words.flatMap((word) => matchSource(source, { text: this.#expand(word), at: word.at })),
+      matches: found.flatMap(({ matches }) => matches),
       inline: step.sources.flatMap((one) =>
         "contents" in one
           ? [
@@ -192,10 +200,7 @@ export class StageBuild {
       ),
       image,
       destination: this.#absolute(this.#expand(step.destination)),
-      owner: await ownerOf(
-        expanded(step.chown, (word) => this.#expand(word)),
-        image,
-      ),
+      owner: await this.#ownerOf(step.chown, image),
       mode: modeOf(expanded(step.chmod, (word) => this.#expand(word))),
       unpack: step.keyword === "ADD",
     };
@@ -208,12 +213,21 @@ export class StageBuild {
         signal: this.#options.operation.signal,
       }),
     );
+    for (const { word, matches } of found) {
+      if (matches.length > 0) continue;
+      const what = `nothing in ${source.what} matches ${JSON.stringify(word.text)}`;
+      this.#options.progress.output(`warning: ${what} (line ${word.at.line})\n`);
+    }
+  }
+
+  async #ownerOf(word: Word | undefined, image: ImageTree): Promise<Owner | undefined> {
+    return word === undefined ? undefined : ownerOf({ text: this.#expand(word), at: word.at }, image);
   }
 
   async #sourceOf(name: string, at: Word): Promise<SourceTree> {
     const { earlier, ensure, resources } = this.#options;
     const stage = earlier(name);
-    const everything = { what: `${JSON.stringify(name)}`, ignores: () => false };
+    const everything = { what: JSON.stringify(name), ignores: () => false, mayContainException: () => false };
     if (stage !== undefined) return { ...everything, tree: await resources.tree(stage.layers) };
     if (/^[0-9]+$/.test(name)) throw wrong(at.at, `there is no earlier stage ${name}`);
     const image = await ensure(name);
@@ -222,7 +236,7 @@ export class StageBuild {
   }
 
   async #workdir(step: TextInstruction): Promise<void> {
-    const path = this.#absolute(this.#expand(step.text));
+    const path = this.#absolute(this.#expand(step.text)).replace(/(.)\/$/, "$1");
     const change: Step["change"] = (config) => ({ ...config, WorkingDir: path });
     const { resources, store } = this.#options;
     const image = await resources.tree(this.#state.layers);
@@ -231,9 +245,11 @@ export class StageBuild {
       this.#options.progress.step(step.source);
       return this.#add({ createdBy: step.source, change, key: path });
     }
+    const { user } = this.#config;
+    const owner = await ownerOf({ text: user === "" ? "0:0" : user, at: step.at }, image);
     const make = () =>
       store.ingestLayer({
-        source: directoryLayer(image, path, step.at),
+        source: directoryLayer(image, path, owner, step.at),
         what: `the layer of ${step.source}`,
       });
     await this.#layerStep(step.source, path, make, change);
@@ -246,20 +262,21 @@ export class StageBuild {
     make: () => Promise<HeldLayer>,
     change?: Step["change"],
   ): Promise<void> {
-    const { cache, store, request, resources, progress } = this.#options;
+    const { cache, store, request, resources, progress, globals } = this.#options;
     const step = { createdBy, key, change };
+    const asked = globals.epochMs === undefined ? undefined : new Date(globals.epochMs).toISOString();
     const whole = stepKey(this.#state, step);
     const known = request.noCache ? undefined : await cache.step(whole);
     const held = known === undefined ? undefined : await store.holdLayer(known.layer);
     if (held !== undefined) {
       progress.step(createdBy, true);
       resources.keep(held);
-      return this.#add({ ...step, layer: held.facts.digest, created: known!.created });
+      return this.#add({ ...step, layer: held.facts.digest, created: asked ?? known!.created });
     }
     progress.step(createdBy);
     const made = await make();
     resources.keep(made);
-    const created = new Date(this.#options.globals.epochMs ?? Date.now()).toISOString();
+    const created = asked ?? new Date().toISOString();
     await cache.keepStep(whole, made.facts.digest, created);
     this.#add({ ...step, layer: made.facts.digest, created });
   }

@@ -2,8 +2,8 @@
  * COPY and ADD as a layer, made on the host from one tree for another: no VM is needed, and nothing is unpacked.
  *
  * As BuildKit copies: of a directory its contents; into the destination if that is a directory or ends in a slash, else under its name;
- * missing directories are made for the same owner; those that are there stay as they are. Modes, times, attributes and hard links are
- * kept; who owned a file is not.
+ * missing directories are made for the same owner. The destination stays as it is if it is there; directories below it take over the
+ * attributes of those that are copied onto them. Modes, times, attributes and hard links are kept; who owned a file is not.
  */
 
 import {
@@ -12,7 +12,6 @@ import {
   type ImageTree,
   type Inode,
   isDirectory,
-  show,
   TAR_END,
   type TarHeader,
   tarHeader,
@@ -23,6 +22,7 @@ import {
 import { type Position, wrong } from "../dockerfile/position.ts";
 import type { Match, SourceTree } from "./copy-sources.ts";
 import type { Owner } from "./owner.ts";
+import { join, type Place, parentOf, Target } from "./target.ts";
 import { type ArchiveEntry, unpackable } from "./unpack.ts";
 
 export interface CopyOptions {
@@ -35,7 +35,8 @@ export interface CopyOptions {
   image: ImageTree;
   /** Absolute. */
   destination: string;
-  owner: Owner;
+  /** Default: root, and for what an archive holds whoever owns it there. */
+  owner: Owner | undefined;
   mode: number | undefined;
   /** Archives are unpacked: ADD. */
   unpack: boolean;
@@ -48,44 +49,53 @@ export async function* copyLayer(options: CopyOptions): AsyncGenerator<Buffer> {
   yield* new CopyLayer(options).write();
 }
 
-/** A directory with what is missing above it, all root's. */
-export async function* directoryLayer(image: ImageTree, path: string, at: Position): AsyncGenerator<Buffer> {
-  const nothing: SourceTree = { tree: image, what: "nothing", ignores: () => false };
-  const owner = { uid: 0, gid: 0 };
-  const options = {
-    at,
-    source: nothing,
-    matches: [],
-    inline: [],
-    image,
-    owner,
-    mode: undefined,
-    unpack: false,
-  };
-  yield* new CopyLayer({ ...options, destination: path }).directory();
+/** A directory with what is missing above it, all of one owner. */
+export async function* directoryLayer(
+  image: ImageTree,
+  path: string,
+  owner: Owner,
+  at: Position,
+): AsyncGenerator<Buffer> {
+  const target = new Target(image, at);
+  yield* makeMissing(target, target.real(fromBytes(Buffer.from(path))), owner);
+  yield TAR_END;
+}
+
+const ROOT: Owner = { uid: 0, gid: 0 };
+
+function* makeMissing(target: Target, path: ByteString, owner: Owner): Generator<Buffer> {
+  for (const missing of target.missing(path)) {
+    target.made(missing);
+    yield tarHeader({ type: "directory", path: missing, mode: 0o755, ...owner, mtime: [0, 0] });
+  }
+}
+
+/** A directory that is being copied. */
+interface Walk {
+  path: ByteString;
+  place: Place;
+  left: Iterator<[ByteString, Inode]>;
 }
 
 class CopyLayer {
   readonly #options: CopyOptions;
-  /** Directories that the layer has made. */
-  readonly #made = new Set<ByteString>();
+  readonly #target: Target;
   /** First names of copied files, for hard links. */
   readonly #names = new Map<Inode, ByteString>();
+  /** Directories on the way that are made when something comes into them. */
+  #waiting: { inode: Inode; place: Place }[] = [];
 
   constructor(options: CopyOptions) {
     this.#options = options;
-  }
-
-  *directory(): Generator<Buffer> {
-    yield* this.#parents(this.#real(fromBytes(Buffer.from(this.#options.destination))), true);
-    yield TAR_END;
+    this.#target = new Target(options.image, options.at);
   }
 
   async *write(): AsyncGenerator<Buffer> {
     const { matches, inline, destination, source, unpack } = this.#options;
-    const base = this.#real(fromBytes(Buffer.from(destination)));
+    const base = this.#target.real(fromBytes(Buffer.from(destination)));
     const several = matches.length + inline.length > 1;
-    const into = /(^|\/)\.?$/.test(destination) || this.#isDirectory(base);
+    const endsInSlash = /(^|\/)\.?$/.test(destination);
+    const into = endsInSlash || this.#target.isDirectory(base);
     if (several && !into) {
       throw wrong(
         this.#options.at,
@@ -93,21 +103,25 @@ class CopyLayer {
         "End the destination in a slash.",
       );
     }
+    if (endsInSlash) yield* this.#missing(base);
     for (const match of matches) {
       const entries =
         unpack && match.inode.type === "file"
           ? await unpackable(source.tree, match.inode, this.#options.at)
           : undefined;
       if (entries !== undefined) yield* this.#unpack(entries, base);
-      else if (isDirectory(match.inode)) {
-        yield* this.#parents(base, true);
-        yield* this.#children(match.path, match.inode, base);
-      } else yield* this.#file(match.inode, into ? join(base, match.name) : base);
+      else if (isDirectory(match.inode)) yield* this.#contents(match, base);
+      else {
+        const path = into ? join(base, match.name) : base;
+        yield* this.#missing(parentOf(path));
+        yield* this.#file(match.inode, path, this.#target.at(path));
+      }
     }
     for (const { name, contents } of inline) {
       const data = Buffer.from(contents);
       const path = into ? join(base, fromBytes(Buffer.from(name))) : base;
-      yield* this.#parents(path);
+      yield* this.#missing(parentOf(path));
+      this.#target.checkFile(path, this.#target.at(path));
       yield tarHeader({ type: "file", path, ...this.#attributes(0o644, [0, 0]), size: data.length });
       yield data;
       yield tarPadding(data.length);
@@ -115,38 +129,52 @@ class CopyLayer {
     yield TAR_END;
   }
 
-  async *#children(path: ByteString, directory: Inode, target: ByteString): AsyncGenerator<Buffer> {
+  /** What a directory holds. Without recursion: a stranger's tree may be 2,048 directories deep. */
+  async *#contents(match: Match, base: ByteString): AsyncGenerator<Buffer> {
     const { source } = this.#options;
-    for (const [name, child] of [...directory.children!].sort(([a], [b]) => (a < b ? -1 : 1))) {
-      const childPath = join(path, name);
-      const ignored = source.ignores(toBytes(childPath).toString("utf8"));
-      const childTarget = this.#real(join(target, name));
-      if (isDirectory(child)) {
-        // Below an ignored directory an exception may hold.
-        if (!ignored) yield* this.#directory(child, childTarget);
-        yield* this.#children(childPath, child, childTarget);
-      } else if (!ignored) yield* this.#file(child, join(target, name));
+    yield* this.#missing(base);
+    const walks: Walk[] = [walk(match.path, match.inode, this.#target.place(base))];
+    for (let top = walks.at(-1); top !== undefined; top = walks.at(-1)) {
+      const next = top.left.next();
+      if (next.done) {
+        walks.pop();
+        if (this.#waiting.at(-1)?.place === top.place) this.#waiting.pop();
+        continue;
+      }
+      const [name, child] = next.value;
+      const path = join(top.path, name);
+      const shown = toBytes(path).toString("utf8");
+      const ignored = source.ignores(shown);
+      if (!isDirectory(child)) {
+        if (ignored) continue;
+        yield* this.#arrive();
+        yield* this.#file(child, join(top.place.path, name), top.place.there?.children.get(name));
+        continue;
+      }
+      // Below an ignored directory an exception may hold.
+      if (ignored && !source.mayContainException(shown)) continue;
+      const place = this.#target.within(top.place, name);
+      this.#waiting.push({ inode: child, place });
+      if (!ignored) yield* this.#arrive();
+      walks.push(walk(path, child, place));
     }
   }
 
-  *#directory(inode: Inode, path: ByteString): Generator<Buffer> {
-    yield* this.#parents(path);
-    if (this.#made.has(path) || this.#isDirectory(path)) return;
-    this.#refuseOver(path, "a directory");
-    this.#made.add(path);
-    yield tarHeader({
-      type: "directory",
-      path,
-      ...this.#attributes(inode.mode, inode.mtime),
-      xattrs: inode.xattrs,
-    });
+  *#arrive(): Generator<Buffer> {
+    for (const { inode, place } of this.#waiting) {
+      // What is behind a link of the image is not what was copied onto.
+      if (place.linked) continue;
+      this.#target.made(place.path);
+      const attributes = this.#attributes(inode.mode, inode.mtime);
+      yield tarHeader({ type: "directory", path: place.path, ...attributes, xattrs: inode.xattrs });
+    }
+    this.#waiting = [];
   }
 
-  async *#file(inode: Inode, path: ByteString): AsyncGenerator<Buffer> {
+  async *#file(inode: Inode, path: ByteString, there: Inode | undefined): AsyncGenerator<Buffer> {
     const { source } = this.#options;
     if (inode.type === "socket") return;
-    yield* this.#parents(path);
-    if (this.#isDirectory(path)) this.#refuse(path, "a file would take the place of a directory");
+    this.#target.checkFile(path, there);
     const first = this.#names.get(inode);
     const { mtime, ...entry } = treeEntry(source.tree, path, inode);
     const attributes = this.#attributes(inode.mode, mtime);
@@ -172,16 +200,26 @@ class CopyLayer {
     yield tarPadding(bytes);
   }
 
-  /** An archive's entries keep their own owners, as Docker unpacks them, unless another is asked for. */
+  /**
+   * An archive's entries keep their own owners unless another is asked for. They go through links, also through the archive's own, and
+   * what is missing above them is made when the layer is put on the image.
+   */
   async *#unpack(entries: AsyncGenerator<ArchiveEntry>, base: ByteString): AsyncGenerator<Buffer> {
-    yield* this.#parents(base, true);
+    const { owner, mtime } = this.#options;
+    yield* this.#missing(base);
     for await (const { header, body } of entries) {
+      if (header.path === "") continue;
       const path = join(base, header.path);
-      if (header.path === "" || (header.type === "directory" && this.#isDirectory(path))) continue;
-      yield* this.#parents(path);
-      if (header.type === "directory") this.#made.add(path);
+      // Where a link of the image leads to a directory, a directory of the archive does not take the link's place.
+      if (
+        header.type === "directory" &&
+        this.#target.at(path)?.type === "symlink" &&
+        this.#target.isDirectory(path)
+      ) {
+        continue;
+      }
       const linkTarget = header.type === "link" ? join(base, header.linkTarget!) : header.linkTarget;
-      yield tarHeader({ ...header, path, linkTarget, mtime: this.#options.mtime ?? header.mtime });
+      yield tarHeader({ ...header, ...owner, path, linkTarget, mtime: mtime ?? header.mtime });
       let bytes = 0;
       for await (const piece of body()) {
         bytes += piece.length;
@@ -191,57 +229,20 @@ class CopyLayer {
     }
   }
 
-  /** Makes the directories above a path, and with `itself` the path, as far as they are missing. */
-  *#parents(path: ByteString, itself = false): Generator<Buffer> {
-    const names = path.split("/").filter((name) => name !== "");
-    if (!itself) names.pop();
-    let at = "";
-    for (const name of names) {
-      at = join(at, name);
-      if (this.#made.has(at) || this.#isDirectory(at)) continue;
-      this.#refuseOver(at, "a directory");
-      this.#made.add(at);
-      const { uid, gid } = this.#options.owner;
-      yield tarHeader({ type: "directory", path: at, mode: 0o755, uid, gid, mtime: [0, 0] });
-    }
+  #missing(path: ByteString): Generator<Buffer> {
+    return makeMissing(this.#target, path, this.#options.owner ?? ROOT);
   }
 
   #attributes(
     mode: number,
     mtime: readonly [number, number],
   ): Pick<TarHeader, "mode" | "uid" | "gid" | "mtime"> {
-    return { mode: this.#options.mode ?? mode, ...this.#options.owner, mtime: this.#options.mtime ?? mtime };
-  }
-
-  /** Where a path really is in the image: through its links, as far as they lead to something. */
-  #real(path: ByteString): ByteString {
-    const { image } = this.#options;
-    const names = path.split("/").filter((name) => name !== "" && name !== ".");
-    for (let known = names.length; known >= 0; known--) {
-      const found = image.lookup(names.slice(0, known).join("/"));
-      if (found !== undefined)
-        return [found.path, ...names.slice(known)].filter((name) => name !== "").join("/");
-    }
-    return names.join("/");
-  }
-
-  #isDirectory(path: ByteString): boolean {
-    if (this.#made.has(path)) return true;
-    const found = this.#options.image.lookup(path);
-    return found !== undefined && isDirectory(found.inode);
-  }
-
-  #refuseOver(path: ByteString, what: string): void {
-    if (this.#options.image.lookup(path, { last: "nofollow" }) !== undefined) {
-      this.#refuse(path, `${what} would take the place of a file`);
-    }
-  }
-
-  #refuse(path: ByteString, reason: string): never {
-    throw wrong(this.#options.at, `${show(path)} cannot be copied to: ${reason}`);
+    const { owner = ROOT } = this.#options;
+    return { mode: this.#options.mode ?? mode, ...owner, mtime: this.#options.mtime ?? mtime };
   }
 }
 
-function join(directory: ByteString, name: ByteString): ByteString {
-  return directory === "" ? name : name === "" ? directory : `${directory}/${name}`;
+function walk(path: ByteString, inode: Inode, place: Place): Walk {
+  const children = [...(inode.children ?? [])].sort(([a], [b]) => (a < b ? -1 : 1));
+  return { path, place, left: children[Symbol.iterator]() };
 }

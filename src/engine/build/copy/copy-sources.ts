@@ -27,31 +27,52 @@ export interface SourceTree {
   what: string;
   /** What `.dockerignore` leaves out, by path. */
   ignores(path: string): boolean;
+  /** Whether something below an ignored directory may be there all the same. */
+  mayContainException(path: string): boolean;
 }
 
 /**
- * A link that is named is followed, within the tree; `..` does not leave it.
- * @throws `invalid_argument` with the place if there is nothing, or the pattern is malformed
+ * A link that is named is followed, within the tree; `..` does not leave it. A pattern may match nothing.
+ * @throws `invalid_argument` with the place if a name is not there, or a pattern is malformed
  */
-export function matchSource({ tree, what, ignores }: SourceTree, source: Word): Match[] {
+export function matchSource(from: SourceTree, source: Word): Match[] {
   const path = clean(source.text);
-  const matches = isPattern(path) ? glob(tree, path, source) : [fromBytes(Buffer.from(path))];
-  const found = matches.flatMap((match): Match[] => {
-    if (match !== "" && ignores(text(match))) return [];
-    const at = tree.lookup(match);
-    if (at === undefined || ignoresAll(at.path, ignores)) return [];
-    return [{ name: match.slice(match.lastIndexOf("/") + 1), path: at.path, inode: at.inode }];
-  });
-  if (found.length > 0) return found;
+  if (isPattern(path)) {
+    return glob(from.tree, path, source).flatMap((match) => find(from, match) ?? []);
+  }
+  const found = find(from, fromBytes(Buffer.from(path)));
+  if (found !== undefined) return [found];
   throw wrong(
     source.at,
-    `${JSON.stringify(source.text)} is not in ${what}`,
+    `${JSON.stringify(source.text)} is not in ${from.what}`,
     "Paths are relative to its root; .dockerignore may leave it out.",
   );
 }
 
+function find(from: SourceTree, path: ByteString): Match | undefined {
+  const at = from.tree.lookup(path);
+  if (at === undefined) return undefined;
+  const named: Match = { name: path.slice(path.lastIndexOf("/") + 1), path: at.path, inode: at.inode };
+  // The link and what it leads to must both be there.
+  return isThere(from, path, at.inode) && isThere(from, at.path, at.inode) ? named : undefined;
+}
+
+/** A directory that is ignored is there if an exception holds for something in it. */
+function isThere(from: SourceTree, path: ByteString, inode: Inode): boolean {
+  if (path === "" || !from.ignores(text(path))) return true;
+  const pending: [ByteString, Inode][] = [[path, inode]];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const [at, directory] = next;
+    if (!isDirectory(directory) || !from.mayContainException(text(at))) continue;
+    for (const [name, child] of directory.children) {
+      if (!from.ignores(text(`${at}/${name}`))) return true;
+      pending.push([`${at}/${name}`, child]);
+    }
+  }
+  return false;
+}
+
 const text = (path: ByteString) => toBytes(path).toString("utf8");
-const ignoresAll = (path: ByteString, ignores: SourceTree["ignores"]) => path !== "" && ignores(text(path));
 
 function clean(path: string): string {
   const names: string[] = [];

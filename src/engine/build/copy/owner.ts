@@ -16,8 +16,7 @@ const MAX_BYTES = 1024 * 1024;
  * As BuildKit has it: a number alone is user and group; of a name alone the group is the user's own.
  * @throws `invalid_argument` with the place if the image does not know the name
  */
-export async function ownerOf(chown: Word | undefined, image: ImageTree): Promise<Owner> {
-  if (chown === undefined) return { uid: 0, gid: 0 };
+export async function ownerOf(chown: Word, image: ImageTree): Promise<Owner> {
   const [user = "", group, ...rest] = chown.text.split(":");
   if (rest.length > 0 || user === "" || group === "") {
     throw wrong(chown.at, `${JSON.stringify(chown.text)} is not of the form USER or USER:GROUP`);

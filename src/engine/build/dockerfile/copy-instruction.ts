@@ -1,11 +1,11 @@
+import { isHeredocMark } from "./heredocs.ts";
 import type { CopyInstruction, CopySource } from "./instruction.ts";
+import type { Word } from "./logical-text.ts";
 import { unsupported, wrong } from "./position.ts";
 import type { Source } from "./source.ts";
 
-const HEREDOC = /^<<-?(["']?)([A-Za-z0-9_.-]+)\1$/;
-
 /** COPY and ADD: sources, the destination, and who is to own it. */
-export function parseCopy(source: Source, networkHint: string): CopyInstruction {
+export function parseCopy(source: Source): CopyInstruction {
   const keyword = source.keyword as "COPY" | "ADD";
   const from = keyword === "COPY" ? source.flags.take("from") : undefined;
   const chown = source.flags.take("chown");
@@ -18,16 +18,22 @@ export function parseCopy(source: Source, networkHint: string): CopyInstruction 
     throw wrong(source.at, `${keyword} wants sources and a destination`);
   const heredocs = [...source.heredocs];
   const sources = words.map((word): CopySource => {
-    const name = HEREDOC.exec(word.text)?.[2];
-    const heredoc = name === undefined ? undefined : heredocs.shift();
+    const heredoc = isHeredocMark(word.text) ? heredocs.shift() : undefined;
     if (heredoc !== undefined) {
-      const contents = heredoc.stripTabs ? heredoc.contents.replace(/^\t+/gm, "") : heredoc.contents;
-      return { at: word.at, name: heredoc.name, contents, expand: !heredoc.quoted };
+      return { at: heredoc.at, name: heredoc.name, contents: heredoc.contents, expand: !heredoc.quoted };
     }
-    if (keyword === "ADD" && /^(https?:\/\/|git@|git:\/\/|ssh:\/\/|.*\.git(#.*)?$)/i.test(word.text)) {
-      throw unsupported(word.at, `ADD cannot fetch ${JSON.stringify(word.text)}`, networkHint);
-    }
+    if (keyword === "ADD") refuseRemote(word);
     return word;
   });
   return { keyword, at: source.at, source: source.source, sources, destination, from, chown, chmod };
+}
+
+/** To be asked again when variables have been put in. Errors: `unsupported` for what would have to be fetched. */
+export function refuseRemote(word: Word): void {
+  if (!/^(https?:\/\/|git@|git:\/\/|ssh:\/\/|.*\.git(#.*)?$)/i.test(word.text)) return;
+  throw unsupported(
+    word.at,
+    `ADD cannot fetch ${JSON.stringify(word.text)}`,
+    "Build steps have no network yet. Put the file into the context and COPY it.",
+  );
 }

@@ -18,10 +18,11 @@ export class LogicalText {
     const characters: string[] = [];
     const positions: Position[] = [];
     const lines = raw.split("\n");
-    const continued = escapeChar === "`" ? /`[ \t]*\r?$/ : /\\[ \t]*\r?$/;
     for (const [i, line] of lines.entries()) {
-      if (i > 0 && /^[ \t]*(#|\r?$)/.test(line)) continue;
-      const content = continued.test(line) ? line.replace(continued, "") : line.replace(/\r$/, "");
+      if (i > 0 && isLeftOut(line)) continue;
+      const content = continues(line, escapeChar)
+        ? line.replace(/[\\`][ \t]*\r?$/, "")
+        : line.replace(/\r$/, "");
       for (let at = 0; at < content.length; at++) {
         characters.push(content[at]!);
         positions.push({ line: start.line + i, column: (i === 0 ? start.column : 1) + at });
@@ -74,6 +75,16 @@ export class LogicalText {
     if (!Array.isArray(parsed) || !parsed.every((one) => typeof one === "string")) return undefined;
     return parsed.map((text) => ({ text, at: this.at(this.text.indexOf("[")) }));
   }
+}
+
+/** Whether the next line belongs to this one. */
+export function continues(line: string, escapeChar: string): boolean {
+  return (escapeChar === "`" ? /`[ \t]*\r?$/ : /\\[ \t]*\r?$/).test(line);
+}
+
+/** A comment or an empty line between lines that belong together. */
+export function isLeftOut(line: string): boolean {
+  return /^[ \t]*(#|\r?$)/.test(line);
 }
 
 export interface Word {

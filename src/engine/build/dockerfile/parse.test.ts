@@ -67,6 +67,28 @@ test("heredocs of RUN and COPY", () => {
   });
 });
 
+test("what looks like a heredoc and what an empty one is", () => {
+  const scripts = (text: string) =>
+    parse(`FROM a\n${text}\nRUN next`).map((one) => ("command" in one ? one.command : 0));
+  const shell = (script: string) => ({ form: "shell", script });
+  const next = shell("next");
+  expect(scripts("RUN cat <<EOF > /x\nEOF")).toEqual([0, shell("cat <<EOF > /x\nEOF\n"), next]);
+  expect(scripts("RUN <<EOF\nEOF")).toEqual([0, shell(""), next]);
+  expect(scripts("RUN cat <<-A <<B\n\t1\n\tA\n# 2 \\\n\nB")).toEqual([
+    0,
+    shell("cat <<-A <<B\n\t1\n\tA\n# 2 \\\n\nB\n"),
+    next,
+  ]);
+  expect(scripts("RUN a \\\n# c\n\n <<EOF && \\\n b\nx \\\nFROM y\nEOF")).toEqual([
+    0,
+    shell("a  <<EOF &&  b\nx \\\nFROM y\nEOF\n"),
+    next,
+  ]);
+  for (const line of ["echo $((1 << 3))", "echo $((1<<EOF))", 'cat <<< "x"', "echo '<<EOF'"]) {
+    expect(scripts(`RUN ${line}`)).toEqual([0, shell(line), next]);
+  }
+});
+
 test("cache mounts, and another escape character", () => {
   expect(second("RUN --mount=type=cache,target=/c,id=x,mode=0700,uid=5,sharing=locked make")).toMatchObject({
     mounts: [{ target: "/c", id: "x", mode: 0o700, uid: 5, at: { line: 2, column: 5 } }],
@@ -98,6 +120,11 @@ test.each<[string, "invalid_argument" | "unsupported", number, number, RegExp]>(
   ["FROM a\nRUN --network=host x", "unsupported", 2, 5, /host/],
   ["FROM a\nRUN --security=insecure x", "unsupported", 2, 5, /--security/],
   ["FROM a\nRUN <<EOF\n#!/usr/bin/python3\nEOF", "unsupported", 3, 1, /interpreter/],
+  ["FROM a\nRUN <<EOF\nnever ends", "invalid_argument", 2, 5, /no end/],
+  ["FROM a\nRUN x # <<EOF\nRUN y", "invalid_argument", 2, 9, /no end/],
+  ["FROM a\nRUN cat <<- EOF\nRUN y", "unsupported", 2, 5, /where this instruction ends/],
+  ['FROM a\nRUN echo "a <<EOF b"\nRUN y', "unsupported", 2, 5, /where this instruction ends/],
+  ["FROM a\nCOPY <<A <<B /x/\n1\nA\n2", "invalid_argument", 2, 10, /heredoc B/],
   ["FROM a\nCOPY a", "invalid_argument", 2, 1, /sources and a destination/],
   ["FROM a\nCOPY --parents a b", "unsupported", 2, 6, /--parents/],
   ["FROM a\nCOPY --exclude=x a b", "unsupported", 2, 6, /--exclude/],

@@ -23,8 +23,6 @@ export interface ParsedDockerfile {
   escapeChar: string;
 }
 
-const NETWORK_HINT = "Build steps have no network yet. Put the file into the context and COPY it.";
-
 /** Instructions that exist and are not for this builder, with the reason. */
 const REFUSED: Record<string, string> = {
   HEALTHCHECK: "sandboxes run no health checks",
@@ -86,7 +84,7 @@ function toInstruction(source: Source): Instruction {
       return parseRun(source);
     case "COPY":
     case "ADD":
-      return parseCopy(source, NETWORK_HINT);
+      return parseCopy(source);
     case "ARG":
       flags.none(keyword);
       return { ...common, keyword, args: parseArgs(source) };

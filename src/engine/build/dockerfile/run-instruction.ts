@@ -1,4 +1,5 @@
 import { commandOf } from "./command.ts";
+import { isHeredocMark } from "./heredocs.ts";
 import type { CacheMount, RunInstruction } from "./instruction.ts";
 import type { Word } from "./logical-text.ts";
 import { unsupported, wrong } from "./position.ts";
@@ -21,7 +22,7 @@ export function parseRun(source: Source): RunInstruction {
   if (heredocs.length === 0) return { ...common, command: commandOf(source.arguments) };
   const [only] = heredocs;
   const line = source.arguments.text.trim();
-  if (heredocs.length === 1 && /^<<-?["']?[A-Za-z0-9_.-]+["']?$/.test(line)) {
+  if (heredocs.length === 1 && isHeredocMark(line)) {
     if (only!.contents.startsWith("#!")) {
       throw unsupported(
         only!.at,
@@ -29,11 +30,10 @@ export function parseRun(source: Source): RunInstruction {
         "Name it before the heredoc: RUN python3 <<EOF",
       );
     }
-    const script = only!.stripTabs ? only!.contents.replace(/^\t+/gm, "") : only!.contents;
-    return { ...common, command: { form: "shell", script } };
+    return { ...common, command: { form: "shell", script: only!.contents } };
   }
   // The shell reads them: it is given the line and what follows as they are.
-  const bodies = heredocs.map(({ contents, name }) => `${contents}${name}\n`).join("");
+  const bodies = heredocs.map(({ written }) => written).join("");
   return { ...common, command: { form: "shell", script: `${line}\n${bodies}` } };
 }
 

@@ -1,5 +1,6 @@
-import type { Copy, Flag, Instruction as Node, Run } from "dockerfile-ast";
+import type { Flag, Instruction as Node } from "dockerfile-ast";
 import { type Flags, flagsOf } from "./flags.ts";
+import { type Heredoc, splitHeredocs } from "./heredocs.ts";
 import { LogicalText } from "./logical-text.ts";
 import type { Position } from "./position.ts";
 
@@ -11,7 +12,7 @@ export interface Source {
   source: string;
   flags: Flags;
   arguments: LogicalText;
-  heredocs: { name: string; contents: string; quoted: boolean; stripTabs: boolean; at: Position }[];
+  heredocs: Heredoc[];
   escapeChar: string;
 }
 
@@ -26,30 +27,18 @@ export function sourceOf(node: Node, text: string, offsets: readonly number[], e
   // The arguments begin behind the last flag, or behind the keyword.
   const before = flags.at(-1)?.getRange().end ?? node.getInstructionRange().end;
   const raw = text.slice(offset(before), end);
-  const heredocs =
-    keyword === "RUN" || keyword === "COPY" || keyword === "ADD" ? (node as Run | Copy).getHeredocs() : [];
-  const firstBody = heredocs[0]?.getContentRange() ?? undefined;
-  const line = firstBody === undefined ? raw : text.slice(offset(before), offset(firstBody.start));
+  const hasHeredocs = keyword === "RUN" || keyword === "COPY" || keyword === "ADD";
+  const { line, heredocs } = hasHeredocs
+    ? splitHeredocs(raw, positionOf(before), escapeChar)
+    : { line: LogicalText.of(raw, positionOf(before), escapeChar), heredocs: [] };
+  const head = LogicalText.of(text.slice(offset(range.start), offset(before)), at, escapeChar).text;
   return {
     keyword,
     at,
-    source: shown(text.slice(offset(range.start), end)),
+    source: shown(head, line.text, heredocs.map(({ written }) => written).join("")),
     flags: flagsOf(flags, at),
-    arguments: LogicalText.of(line.replace(/\n$/, ""), positionOf(before), escapeChar),
-    heredocs: heredocs.map((heredoc) => {
-      const content = heredoc.getContentRange();
-      const start = heredoc.getStartRange();
-      const mark = text.slice(offset(start.start), offsets[start.start.line + 1] ?? text.length);
-      const [, dash, quote] = /^<<(-?)(["']?)/.exec(mark) ?? [];
-      const contents = content === null ? "" : text.slice(offset(content.start), offset(content.end));
-      return {
-        name: heredoc.getName(),
-        contents: contents === "" || contents.endsWith("\n") ? contents : `${contents}\n`,
-        quoted: quote !== "",
-        stripTabs: dash === "-",
-        at: positionOf(content?.start ?? start.start),
-      };
-    }),
+    arguments: line,
+    heredocs,
     escapeChar,
   };
 }
@@ -70,9 +59,9 @@ export function lineOffsets(text: string): number[] {
 }
 
 /** One line, as history has it. */
-function shown(text: string): string {
-  return text
-    .replace(/[\\`][ \t]*\n[ \t]*/g, "")
+function shown(head: string, words: string, bodies: string): string {
+  return `${head}${words.trimEnd()}\n${bodies}`
     .replace(/\s*\n\s*/g, " ; ")
+    .replace(/( ; )+$/, "")
     .trim();
 }
