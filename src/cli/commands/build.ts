@@ -10,7 +10,7 @@ import { bytesOfStdin } from "../stdin.ts";
 import { print, printable } from "../terminal.ts";
 
 const HELP = `
-Every step runs in a microVM of its own, never on this machine itself. What .dockerignore names is not
+Every RUN step runs in a microVM of its own, never on this machine itself. What .dockerignore names is not
 sent. Steps and their output go to stderr; stdout gets the image's digest and its names.
 
 Examples:

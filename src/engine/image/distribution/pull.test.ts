@@ -1,21 +1,11 @@
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { sha256 } from "../digest.ts";
 import { MEDIA_TYPES } from "../manifest.ts";
 import { pullBench } from "./testing/bench.ts";
 import { type Handler, ScriptedRegistry, testImage } from "./testing/scripted-registry.ts";
-
-/** Runs a pull of `app:1` from a registry that does as `handler` says. */
-async function withRegistry(
-  handler: Handler | undefined,
-  work: (registry: ScriptedRegistry, bench: Awaited<ReturnType<typeof pullBench>>) => Promise<void>,
-  image = testImage(),
-) {
-  await using registry = await ScriptedRegistry.start(image, handler);
-  await using bench = await pullBench();
-  await work(registry, bench);
-}
+import { withRegistry } from "./testing/with-registry.ts";
 
 const isBlob = (path: string, digest: string) => path.endsWith(`/blobs/${digest}`);
 
@@ -253,116 +243,6 @@ describe("what is not what it claims to be", () => {
   });
 });
 
-describe("a busy or broken registry", () => {
-  test.each([500, 502, 503, 429, 408])("%i is asked again", async (status) => {
-    let refusals = 2;
-    await withRegistry(
-      (_, response, { path }) => {
-        if (!path.includes("/manifests/") || refusals-- <= 0) return false;
-        response.writeHead(status, status === 429 ? { "retry-after": "0" } : {});
-        response.end();
-        return true;
-      },
-      async (registry, bench) => {
-        await bench.pull(`${registry.host}/app:1`);
-        expect(registry.count(/manifests/)).toBe(3);
-      },
-    );
-  });
-
-  test.each<[string, number, Record<string, string>, string]>([
-    ["for ever", 500, {}, "unavailable"],
-    ["for longer than we wait", 429, { "retry-after": "3600" }, "resource_exhausted"],
-    [
-      "until a date that is far",
-      429,
-      { "retry-after": new Date(Date.now() + 3_600_000).toUTCString() },
-      "resource_exhausted",
-    ],
-    ["with limits", 429, {}, "resource_exhausted"],
-    ["forbidden", 403, {}, "permission_denied"],
-    ["unknown", 404, {}, "not_found"],
-    ["nobody is let in", 401, {}, "unauthenticated"],
-    ["a teapot", 418, {}, "unavailable"],
-  ])("%s: %i", async (_, status, headers, code) => {
-    await withRegistry(
-      (_, response, { path }) => {
-        if (!path.includes("/manifests/")) return false;
-        response.writeHead(status, headers);
-        response.end(JSON.stringify({ errors: [{ code: "X", message: "said \x1b[31mso" }] }));
-        return true;
-      },
-      async (registry, bench) => {
-        const failed = await bench.pull(`${registry.host}/app:1`).catch((error) => error);
-        expect(failed).toMatchObject({ code });
-        expect(failed.message).not.toContain("\x1b");
-        if (code !== "resource_exhausted" || headers["retry-after"] === undefined)
-          expect(failed.message).toContain(registry.host);
-      },
-    );
-  });
-
-  test("one that does not answer, answers without end, or redirects in circles", async () => {
-    const cases: [Handler, string, RegExp][] = [
-      [() => true, "unavailable", /cannot be reached/],
-      [
-        (_, response) => {
-          response.writeHead(200, { "content-type": MEDIA_TYPES.ociManifest });
-          const flood = () => {
-            if (!response.destroyed) response.write(Buffer.alloc(1 << 20, "x"), () => setImmediate(flood));
-          };
-          flood();
-          return true;
-        },
-        "invalid_argument",
-        /larger than/,
-      ],
-      [
-        (request, response) => {
-          response.writeHead(307, { location: request.url! });
-          response.end();
-          return true;
-        },
-        "unavailable",
-        /redirected more than/,
-      ],
-      [
-        (_, response) => {
-          response.writeHead(307, { location: "ftp://127.0.0.1/x" });
-          response.end();
-          return true;
-        },
-        "unavailable",
-        /no URL/,
-      ],
-    ];
-    for (const [handle, code, message] of cases) {
-      await withRegistry(
-        (request, response, seen) =>
-          seen.path.includes("/manifests/") ? handle(request, response, seen) : false,
-        async (registry, bench) => {
-          await expect(bench.pull(`${registry.host}/app:1`)).rejects.toMatchObject({
-            code,
-            message: expect.stringMatching(message),
-          });
-        },
-      );
-    }
-  });
-
-  test("one that is not there", async () => {
-    await using bench = await pullBench();
-    await expect(bench.pull("127.0.0.1:1/app:1")).rejects.toMatchObject({
-      code: "unavailable",
-      message: /nothing listens/,
-    });
-    await expect(bench.pull("no-such-host.invalid/app:1")).rejects.toMatchObject({
-      code: "unavailable",
-      hint: expect.any(String),
-    });
-  });
-});
-
 test("a pull can be cancelled, and keeps only whole layers", async () => {
   const image = testImage();
   const stop = new AbortController();
@@ -472,45 +352,4 @@ test("mirrors are asked first, and the registry goes on where a mirror breaks of
     },
     image,
   );
-});
-
-test("a push is pulled back as it was; what the registry has is not sent again, and what breaks off is", async () => {
-  const uploads = new Map<string, Buffer>();
-  let broken = 1;
-  const handler: Handler = async (request, response, { method, path }) => {
-    const answer = (status: number, headers = {}) => {
-      response.writeHead(status, headers);
-      response.end();
-      return true;
-    };
-    if (method === "HEAD") return answer(uploads.has(path.split("/").at(-1)!) ? 200 : 404);
-    if (method === "POST") return answer(202, { location: "/v2/up/blobs/uploads/1?state=x" });
-    if (method !== "PUT") return false;
-    if (path.includes("/uploads/") && broken-- > 0) {
-      request.destroy();
-      return true;
-    }
-    const body = Buffer.concat(await Array.fromAsync(request as AsyncIterable<Buffer>));
-    const digest = new URL(path, "http://x").searchParams.get("digest") ?? path;
-    uploads.set(digest, body);
-    return answer(201);
-  };
-  await withRegistry(undefined, async (registry, bench) => {
-    await bench.pull(`${registry.host}/app:1`);
-    registry.handler = handler;
-    const pushed = await bench.push(`${registry.host}/app:1`, { reference: `${registry.host}/up:2` });
-    expect(pushed.reference).toBe(`${registry.host}/up:2`);
-    for (const [digest, body] of uploads) {
-      if (digest.startsWith("sha256:"))
-        expect(`sha256:${createHash("sha256").update(body).digest("hex")}`).toBe(digest);
-    }
-    expect(uploads.has(registry.image.config)).toBe(true);
-    const puts = () => registry.seen.filter(({ method }) => method === "PUT").length;
-    const before = puts();
-    await bench.push(`${registry.host}/app:1`, { reference: `${registry.host}/up:2` });
-    expect(puts()).toBe(before + 1); // the manifest
-    await expect(bench.push("msb/none")).rejects.toMatchObject({ code: "not_found" });
-    await bench.ws.store.tag(`${registry.host}/app:1`, "msb/mine");
-    await expect(bench.push("msb/mine")).rejects.toMatchObject({ code: "invalid_argument", hint: /HOST/ });
-  });
 });
