@@ -1,8 +1,9 @@
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { buildTar } from "../src/engine/image/tar/tar-builder.test-support.ts";
 import { Image, Sandbox } from "../src/sdk/index.ts";
-import { fixture } from "./images/fixtures.ts";
+import { type FixtureName, fixture } from "./images/fixtures.ts";
 import { RegistryProcess } from "./images/registry-process.ts";
 import { run } from "./images/tools.ts";
 import { BASE_IMAGE, ended, SandboxDriver, until } from "./sandbox-driver.ts";
@@ -39,6 +40,17 @@ async function msb(args: string[], stdin = "") {
   const { code, stdout, stderr } = await driver.msb(args, { stdin });
   expect([code, stderr.replace(/^msb: (?!error).*\n/gm, "")], args.join(" ")).toEqual([0, expect.anything()]);
   return stdout.trimEnd();
+}
+
+/** A copy of a test image with one file more, in a layer of its own. Returns it as skopeo names it. */
+async function withAnotherLayer(name: FixtureName, path: string, contents: string): Promise<string> {
+  const { layout, tag } = await fixture(name);
+  const copy = join(driver.home, "another");
+  await cp(layout, copy, { recursive: true });
+  const tar = join(driver.home, "another.tar");
+  await writeFile(tar, buildTar([{ path, data: Buffer.from(contents) }]));
+  await run("umoci", ["raw", "add-layer", "--image", `${copy}:${tag}`, tar]);
+  return `oci:${copy}:${tag}`;
 }
 
 const remove = (name: string) => Image.remove(name, { connection: driver.connection }).catch(() => {});
@@ -107,7 +119,7 @@ test("a registry that wants a name and TLS: unknown authority, no login, wrong p
 
 describe("what others read and write", () => {
   test.each(["oci", "docker"])(
-    "msb save --format %s is read by skopeo, and unpacked by umoci as the same tree",
+    "msb save --format %s is read by skopeo and by msb load", // that trees are the same: image-tree.test.ts
     async (format) => {
       const file = join(driver.home, `saved-${format}.tar`);
       const layout = join(driver.home, `layout-${format}`);
@@ -197,16 +209,45 @@ describe("a larger image", () => {
     expect(await msb(["run", reference])).toMatch(/^from the application 1000/);
   }, 120_000);
 
-  test("what shares its base is fetched as far as it is new, and prune says what it frees", async () => {
+  test("what shares its base is fetched and stored as far as it is new", async () => {
     const { connection } = driver;
-    const { layout, tag } = await fixture("python");
-    expect([layout, tag]).toBeDefined();
+    await Image.pull(reference, { connection });
+    const second = `${open.host}/python:2`;
+    const layout = await withAnotherLayer("python", "opt/app/new", "only this is new");
+    await run("skopeo", ["copy", "--quiet", "--dest-tls-verify=false", layout, `docker://${second}`]);
+    const layersBefore = await blobs();
+    const { totalBytes: bytesBefore } = await Image.usage({ connection });
+    open.requests.length = 0;
+    await Image.pull(second, { connection });
+    const [lower, upper] = await Promise.all(
+      [reference, second].map((name) => Image.inspect(name, { connection })),
+    );
+    expect(upper!.layers.slice(0, -1)).toEqual(lower!.layers);
+    const fetched = () =>
+      open.requests.filter(({ method, path }) => method === "GET" && path.includes("/blobs/"));
+    // Its configuration and its own layer. The access log may be a moment later than the answer.
+    await until(() => fetched().length >= 2, "the registry has told what it was asked");
+    expect(fetched().map(({ bytes }) => bytes < 10_000)).toEqual([true, true]);
+    expect((await blobs()).length).toBe(layersBefore.length + 1);
+    const { totalBytes } = await Image.usage({ connection });
+    expect(totalBytes - bytesBefore).toBeLessThan(8 * 2 ** 20);
+    expect(await msb(["run", second, "--", "cat", "/opt/app/new"])).toBe("only this is new");
+  }, 120_000);
+
+  test("prune leaves what a sandbox stands on, and says what else it frees", async () => {
+    const { connection } = driver;
+    await Image.pull(reference, { connection });
     await using sandbox = await Sandbox.create({ image: reference, connection });
     expect((await sandbox.exec("true")).exitCode).toBe(0);
-    const usage = await Image.usage({ connection });
-    expect(usage.images.bytes).toBeGreaterThan(200_000_000);
+    await Image.tag(BASE_IMAGE, "test/unused", { connection });
+    const { totalBytes: before, images } = await Image.usage({ connection });
+    expect(images.bytes).toBeGreaterThan(200_000_000);
     const report = await Image.prune({ connection, all: true });
     expect(report.untagged).not.toContain(reference);
+    expect(report.untagged).toContain("test/unused");
+    expect(report.freedBytes).toBeGreaterThan(0);
+    const { totalBytes: after } = await Image.usage({ connection });
+    expect(before - after).toBe(report.freedBytes);
     expect(await Image.inspect(reference, { connection })).toMatchObject({ sandboxes: [sandbox.name] });
   }, 120_000);
 });

@@ -18,8 +18,9 @@ import type { DiskDescriptorWriter, FlatExtent } from "../../disk/index.ts";
 import { fromBytes } from "../byte-string.ts";
 import type { Digest } from "../digest.ts";
 import { writeDurably } from "../durable.ts";
-import { type LayerFacts, readIndex } from "../layer/layer-index.ts";
+import type { LayerFacts } from "../layer/layer-index.ts";
 import type { ImageLimits } from "../limits.ts";
+import { mergeLayer } from "../tree/merge-layer.ts";
 import { TreeBuilder } from "../tree/tree.ts";
 import { buildErofs } from "./erofs.ts";
 
@@ -60,10 +61,7 @@ export interface BuildOptions {
 export async function buildRootDisk(options: BuildOptions): Promise<void> {
   const { layers, directory } = options;
   const tree = new TreeBuilder(options.limits.maxEntries);
-  for (const { digest } of layers) {
-    const path = options.indexPath(digest);
-    await tree.add(readIndex(path, digest, "marks"), readIndex(path, digest, "entries"));
-  }
+  for (const { digest } of layers) await mergeLayer(tree, digest, options.indexPath(digest));
   for (const path of options.directories) tree.ensureDirectory(fromBytes(Buffer.from(path)));
   const metadata = buildErofs(tree.root, {
     blobBytes: layers.map(({ blobBytes }) => blobBytes),

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { sha256 } from "../digest.ts";
-import { importRootfs } from "../index.ts";
+import { importRootfs, newOciImage } from "../index.ts";
 import { buildTar, inChunks, type TestEntry } from "../tar/tar-builder.test-support.ts";
 import { type Workspace, workspace } from "../workspace.test-support.ts";
 import { treeTar } from "./tree-tar.ts";
@@ -96,4 +96,20 @@ test("a tree as a tar is the same tree again", async () => {
     xattrs: { "security.capability": "\x01\0\0\x02" },
   });
   expect(again.lookup("caf\xe9")!.inode.mtime).toEqual([-2, 500_000_000]);
+});
+
+test("a layer that does not fit on those below is named, not one of them", async () => {
+  await using ws = await workspace();
+  const broken = buildTar([{ path: "name", typeflag: "1", linkTarget: "no/such/file" }]);
+  using lower = await ws.store.ingestLayer({ source: inChunks(buildTar(rootfs)), what: "lower" });
+  using upper = await ws.store.ingestLayer({ source: inChunks(broken), what: "upper" });
+  const layers = [lower, upper].map(({ facts }) => facts.digest);
+  const refusal = {
+    code: "invalid_argument",
+    message: `layer ${upper.facts.digest}: entry "name" cannot be part of an image: it is a hard link to "no/such/file", which does not exist`,
+    details: { layer: upper.facts.digest },
+  };
+  await expect(ws.store.openLayers(layers)).rejects.toMatchObject(refusal);
+  const config = newOciImage(layers, {}, "a test");
+  await expect(ws.store.addImage({ config, name: "broken" })).rejects.toMatchObject(refusal);
 });

@@ -7,11 +7,12 @@ import { type FileHandle, open } from "node:fs/promises";
 import { SandboxError } from "../../../contract/errors.ts";
 import type { ByteString } from "../byte-string.ts";
 import type { Digest } from "../digest.ts";
-import { type LayerFacts, readIndex } from "../layer/layer-index.ts";
+import type { LayerFacts } from "../layer/layer-index.ts";
 import type { HeldLayer, LayerStore } from "../layer/layer-store.ts";
 import { DEFAULT_IMAGE_LIMITS } from "../limits.ts";
 import type { SparseExtent } from "../tar/tar-sparse.ts";
 import { type Found, type LookUpOptions, lookUp } from "./look-up.ts";
+import { mergeLayer } from "./merge-layer.ts";
 import { type Directory, type Inode, TreeBuilder } from "./tree.ts";
 
 const BLOCK_BYTES = 4096;
@@ -38,8 +39,7 @@ export class ImageTree implements AsyncDisposable {
         const hold = await store.hold(layer);
         if (hold === undefined) throw new SandboxError("not_found", `layer ${layer} is not in the store`);
         held.push(hold);
-        const path = store.indexPath(layer);
-        await builder.add(readIndex(path, layer, "marks"), readIndex(path, layer, "entries"));
+        await mergeLayer(builder, layer, store.indexPath(layer));
       }
       return new ImageTree(builder.root, held, (layer) => store.blobPath(layer));
     } catch (error) {
