@@ -212,7 +212,7 @@ describe("the guest reads back", () => {
     );
 
     compare(await readBack(entries), tree);
-  });
+  }, 180_000);
 });
 
 /** Trees of about 300 files of all kinds; every fifth has a second name. */

@@ -193,13 +193,9 @@ export class Connection implements Disposable {
     });
     outgoing.once("response", resolve);
     outgoing.on("error", (error) => {
-      // An idle connection that the daemon closed as we used it. It may have read the request before it died, so only what changes
-      // nothing is sent again.
-      if (
-        request.method === "GET" &&
-        outgoing.reusedSocket &&
-        LOST.has((error as NodeJS.ErrnoException).code ?? "")
-      ) {
+      // The daemon left as we used the connection: one that was idle, or one that the kernel still took in for a daemon that dies.
+      // It may have read the request before, so only what changes nothing is sent again.
+      if (request.method === "GET" && LOST.has((error as NodeJS.ErrnoException).code ?? "")) {
         (error as StaleConnection).stale = true;
       }
       reject(error);

@@ -1,6 +1,6 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -46,6 +46,29 @@ test("a daemon that was killed leaves a socket that is recognized as stale", asy
   expect(await Daemon.status({ connection })).toBeUndefined();
   expect(await Sandbox.list({ connection })).toEqual([]);
   expect(servings()).toBe(2);
+});
+
+test("a request that a dying daemon took in is sent again if it changes nothing", async () => {
+  mkdirSync(join(home.path, "run"), { recursive: true });
+  let taken = 0;
+  const dying = createServer((socket) => {
+    if (taken++ % 2 === 0) return socket.destroy();
+    socket.end(
+      'HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 16\r\n\r\n{"sandboxes":[]}',
+    );
+  }).listen(socketOf());
+  await once(dying, "listening");
+  try {
+    const connection = home.connect();
+    expect(await Sandbox.list({ connection })).toEqual([]);
+    expect(taken).toBe(2);
+    await expect(Sandbox.create({ image: "msb/base", connection })).rejects.toMatchObject({
+      code: "unavailable",
+    });
+    expect(taken).toBe(3);
+  } finally {
+    dying.close();
+  }
 });
 
 test("a daemon with nothing to do leaves, and comes back when it is needed", {
