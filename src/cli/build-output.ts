@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from "node:util";
 import type { Progress } from "../sdk/index.ts";
-import type { ProgressView } from "./progress.ts";
+import type { ProgressView } from "./progress-view.ts";
 import { printable } from "./terminal.ts";
 
 /** A longer line is printed in pieces. */

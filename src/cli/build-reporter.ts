@@ -1,6 +1,6 @@
 import type { Progress } from "../sdk/index.ts";
 import { BuildOutput, outputLine } from "./build-output.ts";
-import { openView } from "./progress-view.ts";
+import { openView } from "./open-view.ts";
 import { jsonReporter } from "./reporter.ts";
 import { note } from "./terminal.ts";
 

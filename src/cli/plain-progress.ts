@@ -1,6 +1,6 @@
 import type { LayerProgress, Progress } from "../sdk/index.ts";
 import { shortDigest } from "./layer-table.ts";
-import type { ProgressView } from "./progress.ts";
+import type { ProgressView } from "./progress-view.ts";
 import { formatBytes } from "./quantity.ts";
 import { note, printable } from "./terminal.ts";
 

@@ -1,12 +1,12 @@
-import { PlainProgress } from "./plain-progress.ts";
-import type { ProgressView } from "./progress.ts";
-import { TerminalProgress } from "./terminal-progress.ts";
+import type { Progress } from "../sdk/index.ts";
 
-/**
- * @param beganMs when the work began, of `performance.now()`. Default: now
- * @param plain plain lines on a terminal, too
- */
-export function openView({ beganMs = performance.now(), plain = false } = {}): ProgressView {
-  const onTerminal = process.stderr.isTTY === true && process.env.TERM !== "dumb";
-  return onTerminal && !plain ? new TerminalProgress(beganMs) : new PlainProgress();
+/** Where progress is shown: lines that change in place on a terminal, plain lines elsewhere. */
+export interface ProgressView {
+  update(progress: Progress): void;
+  /** Prints a line for a step that begins; it stays. */
+  begin(task: string): void;
+  /** Prints lines that stay. */
+  print(lines: string): void;
+  /** Nothing of it is left that is not meant to stay. */
+  done(): void;
 }

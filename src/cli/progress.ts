@@ -1,18 +1,8 @@
 import type { Progress } from "../sdk/index.ts";
+import type { ProgressView } from "./progress-view.ts";
 
 /** Nobody wants to read of what is over before it is read. */
 const PATIENCE_MS = 500;
-
-/** Where progress is shown: lines that change in place on a terminal, plain lines elsewhere. */
-export interface ProgressView {
-  update(progress: Progress): void;
-  /** Prints a line for a step that begins; it stays. */
-  begin(task: string): void;
-  /** Prints lines that stay. */
-  print(lines: string): void;
-  /** Nothing of it is left that is not meant to stay. */
-  done(): void;
-}
 
 /**
  * Tells on stderr what takes longer than half a second. The command's own output never mixes with it: `done` wipes it first.
@@ -55,7 +45,7 @@ export class ProgressDisplay implements Disposable {
   }
 
   async #open(): Promise<void> {
-    const { openView } = await import("./progress-view.ts");
+    const { openView } = await import("./open-view.ts");
     if (this.#done) return;
     this.#view = openView({ beganMs: this.#began });
     for (const progress of this.#pending) this.#view.update(progress);

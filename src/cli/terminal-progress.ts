@@ -1,7 +1,7 @@
 import type { Progress } from "../sdk/index.ts";
 import { LayerTable } from "./layer-table.ts";
 import { LiveLines } from "./live-lines.ts";
-import type { ProgressView } from "./progress.ts";
+import type { ProgressView } from "./progress-view.ts";
 import { printable } from "./terminal.ts";
 
 const FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏";
