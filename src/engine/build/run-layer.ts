@@ -32,12 +32,19 @@ export interface RunLayerOptions extends BuilderOptions {
 /** Errors: `invalid_argument` with the place if the command fails; what the sandbox and the store say. */
 export async function runLayer(options: RunLayerOptions): Promise<HeldLayer> {
   const { store, cache, step, image, operation } = options;
-  const places = step.mounts.map((mount) => placeOf(mount, options.expandMount(mount), image));
+  // The outer one of two caches within each other goes first: it hides what is below.
+  const places = step.mounts
+    .map((mount) => ({ mount, ...placeOf(mount, options.expandMount(mount), image) }))
+    .sort((a, b) => a.target.length - b.target.length);
+  for (const [i, { mount, target }] of places.entries()) {
+    if (places.findIndex((other) => other.target === target) < i)
+      throw wrong(mount.at, `two caches cannot be mounted at /${target}`);
+  }
   using _locks = await options.locks.acquire(places.map(({ key }) => key));
   const caches: MountedCache[] = [];
   try {
-    for (const [i, place] of places.entries())
-      caches.push(await openCache(store, cache, step.mounts[i]!, place));
+    for (const { mount, key, target } of places)
+      caches.push(await openCache(store, cache, mount, { key, target }));
     return await runOn(options, caches, (changes) =>
       takeChanges(store, cache, caches, changes, `the layer of ${step.source}`, operation.signal),
     );

@@ -1,22 +1,28 @@
 /**
  * Cuts what a step has written in two: what lies below the targets of its cache mounts, and all else, which is the step's layer.
- * Both halves are tars of their own and are taken in at the same time as the one stream comes.
+ * The parts are tars of their own and are taken in at the same time as the one stream comes.
+ *
+ * To the step it was one file system: a hard link may have its names in two parts, as tools make them that install from their cache (pnpm,
+ * uv). Such a name becomes a file of its own, once the part that has the contents is here.
  */
 
+import { SandboxError } from "../../contract/index.ts";
 import {
   ByteReader,
   type ByteString,
   cleanPath,
+  DEFAULT_IMAGE_LIMITS,
   type HeldLayer,
-  headerOf,
   type ImageStore,
   readTar,
   TAR_END,
   type TarEntry,
-  tarHeader,
-  tarPadding,
 } from "../image/index.ts";
+import { type Copied, withCopies } from "./crossing-links.ts";
+import { entryPieces } from "./entry-pieces.ts";
+import { Pipe } from "./pipe.ts";
 
+/** A layer's tar, at most. */
 const MAX_BYTES = 128 * 2 ** 30;
 
 export interface Split {
@@ -34,18 +40,21 @@ export async function splitChanges(
   what: string,
   signal: AbortSignal | undefined,
 ): Promise<Split> {
-  const pipes = [what, ...targets.map((target) => `the cache of ${target}`)].map((name) => {
+  const names = [what, ...targets.map((target) => `the cache of ${target}`)];
+  const pipes = names.map((name) => {
     const pipe = new Pipe();
     const layer = store.ingestLayer({ source: pipe, what: name, signal });
     layer.catch((error) => pipe.fail(error));
     return { pipe, layer };
   });
   const reader = new ByteReader(changes, MAX_BYTES);
+  const crossing = new CrossingLinks(targets);
   try {
     for await (const entry of readTar(reader)) {
       const path = cleanPath(entry.path);
-      const target = targets.findIndex((one) => path === one || path.startsWith(`${one}/`));
-      await copyEntry(entry, path, pipes[target + 1]!.pipe);
+      if (crossing.take(entry, path)) continue;
+      const { pipe } = pipes[crossing.partOf(path)]!;
+      for await (const piece of entryPieces(entry, path)) await pipe.write(piece);
     }
     await reader.drain();
     for (const { pipe } of pipes) {
@@ -61,61 +70,78 @@ export async function splitChanges(
   } finally {
     await reader.close().catch(() => {});
   }
-  const [layer, ...caches] = await Promise.all(pipes.map((one) => one.layer));
+  const parts = await Promise.all(pipes.map((one) => one.layer));
+  const [layer, ...caches] = await crossing.resolve(store, parts, names, signal);
   return { layer: layer!, caches };
 }
 
-async function copyEntry(entry: TarEntry, path: ByteString, pipe: Pipe): Promise<void> {
-  await pipe.write(tarHeader(headerOf(entry, path === "" ? "." : path)));
-  let bytes = 0;
-  for await (const piece of entry.body()) {
-    bytes += piece.length;
-    await pipe.write(Buffer.from(piece));
-  }
-  await pipe.write(tarPadding(bytes));
-}
+/** Hard links whose other name is in another part. */
+class CrossingLinks {
+  readonly #targets: readonly ByteString[];
+  readonly #found = new Map<ByteString, ByteString>();
 
-/** Hands pieces from a writer to a reader, one at a time. */
-class Pipe implements AsyncIterable<Uint8Array> {
-  #offered = Promise.withResolvers<Uint8Array | undefined>();
-  #taken = Promise.withResolvers<void>();
-  #failure: { error: unknown } | undefined;
-
-  constructor() {
-    this.#offered.promise.catch(() => {});
-    this.#taken.promise.catch(() => {});
+  constructor(targets: readonly ByteString[]) {
+    this.#targets = targets;
   }
 
-  /** Waits until the reader has taken the piece. Rejects when either end has failed. */
-  async write(piece: Uint8Array): Promise<void> {
-    if (this.#failure !== undefined) throw this.#failure.error;
-    if (piece.length === 0) return;
-    const { promise } = this.#taken;
-    this.#offered.resolve(piece);
-    await promise;
-  }
-
-  end(): void {
-    this.#offered.resolve(undefined);
-  }
-
-  fail(error: unknown): void {
-    this.#failure ??= { error };
-    this.#offered.reject(error);
-    this.#taken.reject(error);
-  }
-
-  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
-    for (;;) {
-      const piece = await this.#offered.promise;
-      if (piece === undefined) return;
-      const { resolve } = this.#taken;
-      this.#offered = Promise.withResolvers();
-      this.#taken = Promise.withResolvers();
-      this.#offered.promise.catch(() => {});
-      this.#taken.promise.catch(() => {});
-      yield piece;
-      resolve();
+  /** 0 is the step's layer; of caches within each other the innermost counts. */
+  partOf(path: ByteString): number {
+    let part = 0;
+    for (const [i, target] of this.#targets.entries()) {
+      const isWithin = path === target || path.startsWith(`${target}/`);
+      if (isWithin && target.length > (this.#targets[part - 1]?.length ?? -1)) part = i + 1;
     }
+    return part;
+  }
+
+  /** Whether the entry is such a link, which is kept for later. */
+  take(entry: TarEntry, path: ByteString): boolean {
+    if (entry.type !== "link") {
+      this.#found.delete(path);
+      return false;
+    }
+    const named = cleanPath(entry.linkTarget);
+    const target = this.#found.get(named) ?? named;
+    if (target === named && this.partOf(target) === this.partOf(path)) {
+      this.#found.delete(path);
+      return false;
+    }
+    this.#found.set(path, target);
+    if (this.#found.size > DEFAULT_IMAGE_LIMITS.maxEntries) {
+      throw new SandboxError(
+        "invalid_argument",
+        "the step has made too many hard links between its caches and its image",
+      );
+    }
+    return true;
+  }
+
+  /** The parts with those names as files. Takes the layers over: those that are replaced are let go, on an error all. */
+  async resolve(
+    store: ImageStore,
+    parts: HeldLayer[],
+    names: readonly string[],
+    signal: AbortSignal | undefined,
+  ): Promise<HeldLayer[]> {
+    const copies = parts.map((): Copied[] => []);
+    for (const [path, target] of this.#found) {
+      copies[this.partOf(path)]!.push({ path, target, from: parts[this.partOf(target)]!.facts.digest });
+    }
+    const made: HeldLayer[] = [];
+    try {
+      for (const [i, part] of parts.entries()) {
+        if (copies[i]!.length === 0) continue;
+        const source = withCopies(store, part.facts.digest, copies[i]!);
+        made.push(await store.ingestLayer({ source, what: names[i]!, signal }));
+      }
+    } catch (error) {
+      for (const layer of [...parts, ...made]) layer[Symbol.dispose]();
+      throw error;
+    }
+    return parts.map((part, i) => {
+      if (copies[i]!.length === 0) return part;
+      part[Symbol.dispose]();
+      return made.shift()!;
+    });
   }
 }
