@@ -14,8 +14,9 @@ const mountEntry = z.object({ id: z.string(), layers: z.array(digest).max(64), u
 
 export type CachedStep = z.output<typeof stepEntry>;
 
-/** More steps than this are not kept; the ones that were not used for longest go first. */
+/** More than these are not kept; the ones that were not used for longest go first. */
 const MAX_STEPS = 2000;
+const MAX_MOUNTS = 200;
 
 export class BuildCache {
   readonly #steps: string;
@@ -39,7 +40,7 @@ export class BuildCache {
     await mkdir(this.#steps, { recursive: true });
     const entry: CachedStep = { layer, created, usedAtMs: Date.now() };
     await writeDurably(this.#stepPath(key), JSON.stringify(entry), 0o644);
-    await this.#forgetOldest();
+    await forgetOldest(this.#steps, MAX_STEPS);
   }
 
   /** The layers of a cache mount, lowest first; none if it has never been used. */
@@ -50,6 +51,7 @@ export class BuildCache {
   async keepMount(id: string, layers: readonly Digest[]): Promise<void> {
     await mkdir(this.#mounts, { recursive: true });
     await writeDurably(this.#mountPath(id), JSON.stringify({ id, layers, usedAtMs: Date.now() }), 0o644);
+    await forgetOldest(this.#mounts, MAX_MOUNTS);
   }
 
   /** All layers that are kept for builds. */
@@ -67,17 +69,6 @@ export class BuildCache {
     const all = [...(await files(this.#steps)), ...(await files(this.#mounts))];
     for (const path of all) await rm(path, { force: true });
     return all.length;
-  }
-
-  async #forgetOldest(): Promise<void> {
-    const paths = await files(this.#steps);
-    if (paths.length <= MAX_STEPS) return;
-    const aged = await Promise.all(
-      paths.map(async (path) => ({ path, usedAtMs: (await read(path, stepEntry))?.usedAtMs ?? 0 })),
-    );
-    aged.sort((a, b) => a.usedAtMs - b.usedAtMs);
-    // A tenth at once, so that not every step has to look at all.
-    for (const { path } of aged.slice(0, MAX_STEPS / 10)) await rm(path, { force: true });
   }
 
   #stepPath(key: string): string {
@@ -103,4 +94,17 @@ async function read<T>(path: string, schema: z.ZodType<T>): Promise<T | undefine
 async function files(folder: string): Promise<string[]> {
   const names = await readdir(folder).catch(() => []);
   return names.filter((name) => name.endsWith(".json")).map((name) => join(folder, name));
+}
+
+const usedAt = z.object({ usedAtMs: z.number() });
+
+async function forgetOldest(folder: string, most: number): Promise<void> {
+  const paths = await files(folder);
+  if (paths.length <= most) return;
+  const aged = await Promise.all(
+    paths.map(async (path) => ({ path, usedAtMs: (await read(path, usedAt))?.usedAtMs ?? 0 })),
+  );
+  aged.sort((a, b) => a.usedAtMs - b.usedAtMs);
+  // A tenth at once, so that not every step has to look at all.
+  for (const { path } of aged.slice(0, most / 10)) await rm(path, { force: true });
 }

@@ -11,21 +11,22 @@ export function nameMatcher(pattern: string): ((name: string) => boolean) | unde
   /** Regular expressions of what stands between the stars. */
   const parts = [""];
   const add = (source: string) => parts.push(parts.pop() + source);
-  for (let i = 0; i < pattern.length; i++) {
-    const character = pattern[i]!;
+  const characters = [...pattern];
+  for (let i = 0; i < characters.length; i++) {
+    const character = characters[i]!;
     if (character === "*") parts.push("");
     else if (character === "?") add("[^]");
     else if (character === "[") {
-      const set = readSet(pattern, i);
+      const set = readSet(characters, i);
       if (set === undefined) return undefined;
       add(set.source);
       i = set.end;
     } else if (character === "\\") {
-      if (++i === pattern.length) return undefined;
-      add(literal(pattern[i]!));
+      if (++i === characters.length) return undefined;
+      add(literal(characters[i]!));
     } else add(literal(character));
   }
-  const matchers = parts.map((part) => new RegExp(`^(?:${part})`));
+  const matchers = parts.map((part) => new RegExp(`^(?:${part})`, "u"));
   return (name) => matchParts(matchers, name);
 }
 
@@ -51,7 +52,7 @@ function matchParts(parts: readonly RegExp[], name: string): boolean {
 
 const literal = (character: string) => character.replace(/[.*+?^${}()|[\]\\/]/, "\\$&");
 
-function readSet(pattern: string, start: number): { source: string; end: number } | undefined {
+function readSet(pattern: readonly string[], start: number): { source: string; end: number } | undefined {
   let i = start + 1;
   const negated = pattern[i] === "^";
   if (negated) i++;
@@ -61,7 +62,7 @@ function readSet(pattern: string, start: number): { source: string; end: number 
     const character = pattern[i++];
     return character === undefined
       ? undefined
-      : `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+      : `\\u{${character.codePointAt(0)!.toString(16).padStart(6, "0")}}`;
   };
   while (i < pattern.length && (pattern[i] !== "]" || body === "")) {
     if (pattern[i] === "]" || pattern[i] === "-") return undefined;

@@ -92,11 +92,15 @@ export function encodeState(state: ImageState, labels: Record<string, string> = 
   );
 }
 
-/** The state with layers on top that are not part of it: for a step that needs them. */
+/**
+ * The state with layers on top that are not part of it: for a step that needs them. Its history makes it none that anybody could have,
+ * since it is dropped after the step.
+ */
 export function withExtraLayers(state: ImageState, layers: readonly Digest[]): Buffer {
+  const history = [{ created_by: "msb build: the start of a step", empty_layer: true }];
   return encodeState({
     ...state,
-    oci: { ...state.oci, history: [], rootfs: { type: "layers", diff_ids: [...state.layers, ...layers] } },
+    oci: { ...state.oci, history, rootfs: { type: "layers", diff_ids: [...state.layers, ...layers] } },
   });
 }
 
