@@ -1,3 +1,5 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { buildTar, type TestEntry } from "../src/engine/image/tar/tar-builder.test-support.ts";
@@ -154,8 +156,35 @@ test("the sandbox of a build whose daemon died is removed by the next one", asyn
   expect(await driver.vmPids()).toEqual([]);
 });
 
+test("what a step links from its cache into the image stays in both", async () => {
+  const dockerfile = `FROM msb/base
+RUN --mount=type=cache,target=/store echo 1 > /store/kept
+RUN --mount=type=cache,target=/store mkdir /app && echo 2 > /store/new && ln /store/kept /store/new /app/ && ln /app/new /app/same
+RUN --mount=type=cache,target=/store cat /store/kept /store/new`;
+  await build(dockerfile, [], { tags: ["test/linked"] });
+  expect(output()).toBe("1\n2\n");
+  expect(
+    await run("test/linked", "cat /app/kept /app/new; stat -c %h /app/kept /app/new; test ! -e /store"),
+  ).toBe("1\n2\n1\n2\n");
+});
+
 test("msb build takes a folder, and says what it refuses with line and column", async () => {
-  const { code, stderr } = await driver.msb(["build", "-f", "-", "/nonexistent"], { stdin: "FROM msb/base" });
-  expect(code).not.toBe(0);
-  expect(stderr).toMatch(/^msb: /m);
+  const folder = join(driver.home, "context");
+  await mkdir(join(folder, "src"), { recursive: true });
+  await writeFile(join(folder, "src/main"), "main\n");
+  await writeFile(join(folder, "secret"), "secret\n");
+  await writeFile(join(folder, ".dockerignore"), "*\n!src/**\n");
+  const dockerfile = "FROM msb/base\nCOPY src none* /src/\nCOPY . /all/\n";
+  await writeFile(join(folder, "Dockerfile"), dockerfile);
+  const built = await driver.msb(["build", "-t", "test/folder", folder]);
+  expect([built.code, built.stderr]).toEqual([
+    0,
+    expect.stringContaining('nothing in the context matches "none*"'),
+  ]);
+  expect(await run("test/folder", "cd /src; find . /all -type f")).toBe("./main\n/all/src/main\n");
+
+  await writeFile(join(folder, "Dockerfile"), `${dockerfile}\n  HEALTHCHECK CMD true\n`);
+  const refused = await driver.msb(["build", folder]);
+  expect(refused.code).not.toBe(0);
+  expect(refused.stderr).toMatch(/^msb: .*line 5, column 3: HEALTHCHECK is not supported/m);
 });
