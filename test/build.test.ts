@@ -156,6 +156,18 @@ test("the sandbox of a build whose daemon died is removed by the next one", asyn
   expect(await driver.vmPids()).toEqual([]);
 });
 
+test("labels of an image bind no sandbox to a build, and may be long", async () => {
+  const long = "x".repeat(5000);
+  await build(`FROM msb/base\nLABEL msb.build=step long=${long}`, [], { tags: ["test/labels"] });
+  await using sandbox = await driver.create({ image: "test/labels" });
+  await driver.killDaemon();
+  const [kept] = await Sandbox.list({ connection: driver.connection });
+  expect(kept).toMatchObject({
+    id: sandbox.id,
+    info: { state: "running", spec: { labels: { "msb.build": "step", long } } },
+  });
+});
+
 test("what a step links from its cache into the image stays in both", async () => {
   const dockerfile = `FROM msb/base
 RUN --mount=type=cache,target=/store echo 1 > /store/kept

@@ -89,6 +89,15 @@ export type SandboxSpecInput = z.input<typeof sandboxSpec>;
 /** A spec with every default filled in. */
 export type SandboxSpec = z.output<typeof sandboxSpec>;
 
+/** A spec as a sandbox shows it: with the labels of its image, which have no bounds of their own. */
+export const shownSpec = sandboxSpec
+  .extend({
+    labels: z
+      .record(z.string(), z.string())
+      .meta({ description: "The image's, and on top the sandbox's own." }),
+  })
+  .meta({ id: "ShownSandboxSpec" });
+
 export const SANDBOX_STATES = [
   "creating",
   "running",
@@ -126,7 +135,7 @@ export const sandboxInfo = z
     createdAt: z.iso.datetime(),
     startedAt: z.iso.datetime().optional(),
     stoppedAt: z.iso.datetime().optional(),
-    spec: sandboxSpec,
+    spec: shownSpec,
     timings: z.array(span).meta({ description: "Steps of the last start." }),
   })
   .meta({ id: "Sandbox" });

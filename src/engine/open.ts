@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { VersionInfo } from "../contract/index.ts";
-import { BUILD_LABEL, BuildCache, Builder, runInSandboxes } from "./build/index.ts";
+import { BuildCache, Builder, runInSandboxes } from "./build/index.ts";
 import { vmdkDescriptor } from "./disk/index.ts";
 import { doctor } from "./doctor.ts";
 import type { Engine } from "./engine.ts";
@@ -71,7 +71,6 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const imageApi = imagesApi({ store: images, client, credentials, policy, builder, buildCache }, sandboxes);
   await machineRoom.sweep();
   await sandboxes.adopt();
-  await removeLeftOvers(sandboxes);
   await images.sweep({ inUse: sandboxes.imagesInUse() });
 
   return {
@@ -88,13 +87,6 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       database.close();
     },
   };
-}
-
-/** Sandboxes of builds that an earlier daemon has not lived to end. */
-async function removeLeftOvers(sandboxes: SandboxManager): Promise<void> {
-  for (const { id, labels } of sandboxes.list().map(({ id, spec }) => ({ id, labels: spec.labels }))) {
-    if (labels[BUILD_LABEL] !== undefined) await sandboxes.remove(id, { force: true });
-  }
 }
 
 async function version(machineRoom: MachineRoom): Promise<VersionInfo> {

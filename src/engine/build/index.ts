@@ -6,4 +6,4 @@
 
 export { BuildCache } from "./build-cache.ts";
 export { Builder, type BuilderOptions } from "./builder.ts";
-export { BUILD_LABEL, type EndedStep, type RunStep, type RunSteps, runInSandboxes } from "./run-step.ts";
+export { type EndedStep, type RunStep, type RunSteps, runInSandboxes } from "./run-step.ts";

@@ -1,9 +1,12 @@
-import { type ExitStatus, SandboxError, sandboxSpec } from "../../contract/index.ts";
-import type { Sandboxes } from "../engine.ts";
+import {
+  type ExitStatus,
+  SandboxError,
+  type SandboxInfo,
+  type SandboxSpec,
+  sandboxSpec,
+} from "../../contract/index.ts";
+import type { OperationContext, Sandboxes } from "../engine.ts";
 import type { Digest } from "../image/index.ts";
-
-/** The label of sandboxes that run steps of a build. One that a daemon finds when it starts is left over. */
-export const BUILD_LABEL = "msb.build";
 
 export interface RunStep {
   /** The image that the step starts from: its environment, user and working directory hold. */
@@ -29,7 +32,12 @@ export type RunSteps = (step: RunStep) => Promise<EndedStep>;
 
 /** Steps run in sandboxes of their own: whatever a Dockerfile runs, it runs in a VM. */
 export function runInSandboxes(
-  sandboxes: Pick<Sandboxes, "create" | "exec" | "remove"> & {
+  sandboxes: Pick<Sandboxes, "exec" | "remove"> & {
+    create(
+      spec: SandboxSpec,
+      operation: OperationContext,
+      options: { temporary: boolean },
+    ): Promise<SandboxInfo>;
     changes(ref: string, options: { signal?: AbortSignal | undefined }): Promise<AsyncIterable<Uint8Array>>;
   },
 ): RunSteps {
@@ -40,9 +48,9 @@ export function runInSandboxes(
       pull: "never",
       memoryMiB: step.memoryMiB,
       cpus: step.cpus,
-      labels: { [BUILD_LABEL]: "step" },
+      labels: { "msb.build": "step" },
     });
-    const { id } = await sandboxes.create(spec, { signal });
+    const { id } = await sandboxes.create(spec, { signal }, { temporary: true });
     const remove = () => sandboxes.remove(id, { force: true });
     try {
       const exit = await run(sandboxes, id, step);

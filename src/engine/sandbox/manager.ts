@@ -29,7 +29,12 @@ export class SandboxManager implements Sandboxes {
     this.context = context;
   }
 
-  async create(spec: SandboxSpec, operation: OperationContext = {}): Promise<SandboxInfo> {
+  /** @param options `temporary`: it ends with this daemon's work. Default: false */
+  async create(
+    spec: SandboxSpec,
+    operation: OperationContext = {},
+    { temporary = false }: { temporary?: boolean } = {},
+  ): Promise<SandboxInfo> {
     assertMemory(spec.memoryMiB);
     const name = this.reserveName(spec.name);
     let sandbox: Sandbox | undefined;
@@ -46,6 +51,7 @@ export class SandboxManager implements Sandboxes {
         timings: [],
         hasRun: false,
         reservedProcesses: 0,
+        temporary,
       };
       sandbox = this.add(record, image.config);
       this.context.table.put({ ...record, record });
@@ -172,6 +178,16 @@ export class SandboxManager implements Sandboxes {
         });
       }),
     );
+    for (const { id, temporary } of [...this.byId.values()]) {
+      if (!temporary) continue;
+      await this.remove(id, { force: true }).catch((error) => {
+        this.context.events.add({
+          type: "sandbox.not-removed",
+          sandbox: id,
+          message: SandboxError.from(error).message,
+        });
+      });
+    }
     await this.sweep(new Set(rows.map((row) => row.id)), unreadable);
   }
 

@@ -1,11 +1,11 @@
 import { z } from "zod";
-import { SANDBOX_STATES, type SandboxInfo, sandboxSpec, span } from "../../contract/index.ts";
+import { SANDBOX_STATES, type SandboxInfo, shownSpec, span } from "../../contract/index.ts";
 
 /** All that is kept of a sandbox: enough for a new daemon to take it over. */
 export const sandboxRecord = z.object({
   id: z.string(),
   name: z.string(),
-  spec: sandboxSpec,
+  spec: shownSpec,
   imageDigest: z.string(),
   state: z.enum(SANDBOX_STATES),
   reason: z.string().optional(),
@@ -25,6 +25,8 @@ export const sandboxRecord = z.object({
   reservedProcesses: z.int(),
   /** The process whose end ends the sandbox. */
   mainProcess: z.int().optional(),
+  /** It serves work of the daemon that made it; the next one removes it. */
+  temporary: z.boolean().default(false),
 });
 export type SandboxRecord = z.output<typeof sandboxRecord>;
 

@@ -68,6 +68,10 @@ export class Sandbox {
     return this.record.imageDigest;
   }
 
+  get temporary(): boolean {
+    return this.record.temporary;
+  }
+
   get info(): SandboxInfo {
     return toInfo(this.record);
   }
