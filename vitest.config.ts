@@ -7,6 +7,9 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["src/**/*.test.ts", "guest/boot/*.test.ts", "tools/*.test.ts"],
+          // Limits end what hangs. Some tests start ten processes, one after the other, on a machine that others load.
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
         },
       },
       {
@@ -15,7 +18,7 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           // Each starts a daemon and VMs of its own; side by side they would only time each other out.
           fileParallelism: false,
-          testTimeout: 60_000,
+          testTimeout: 120_000,
           hookTimeout: 120_000,
         },
       },
