@@ -21,7 +21,7 @@ export async function startDaemon(
   const { spawn } = await import("node:child_process");
   const child = spawn(process.execPath, [...NODE_FLAGS, program], {
     cwd: "/",
-    env: { ...daemonEnvironment(), MSB_HOME: home, MSB_READY_FD: "3" },
+    env: { ...daemonEnvironment(), MSB_HOME: home, MSB_READY_FD: "3", ...ALLOCATOR },
     detached: true, // a session of its own: the terminal's Ctrl-C is not meant for it
     stdio: ["ignore", log, log, "pipe"],
   });
@@ -39,6 +39,12 @@ export async function startDaemon(
  * collected (a pull peaked at 237 MiB with V8's own choice and 198 MiB with this).
  */
 const NODE_FLAGS = ["--disable-warning=ExperimentalWarning", "--max-semi-space-size=4"];
+
+/**
+ * glibc gives freed buffers back at once, and keeps no heap for each thread: a pull peaked at 209 MiB with its own choice and at 155 MiB
+ * with this, as fast.
+ */
+const ALLOCATOR = { MALLOC_ARENA_MAX: "2", MALLOC_TRIM_THRESHOLD_: "131072" };
 
 /** The program beside this one: `daemon.js` in a build, the source file in a checkout. `MSB_DAEMON` names another. */
 export function daemonProgram(): string {
