@@ -10,7 +10,7 @@ import { SandboxError } from "../../contract/errors.ts";
 import { type Digest, isDigest } from "./digest.ts";
 
 export interface ImageReference {
-  /** `docker.io`, `localhost:5000`, … or LOCAL_REGISTRY. */
+  /** `docker.io`, `localhost:5000`, … or LOCAL_REGISTRY; in its one spelling, see `registryHost`. */
   registry: string;
   /** `library/python` */
   path: string;
@@ -26,6 +26,8 @@ const DEFAULT_REGISTRY = "docker.io";
 const DEFAULT_TAG = "latest";
 const MAX_NAME_CHARS = 255;
 const MAX_TAG_CHARS = 128;
+/** Names of Docker's own registry that mean the same. */
+const DOCKER_HUB_HOSTS: readonly string[] = ["index.docker.io", "registry-1.docker.io"];
 
 const HOST =
   /^(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?$/;
@@ -57,10 +59,16 @@ export function parseReference(text: string): ImageReference {
   if (name.length > MAX_NAME_CHARS)
     throw refuse(text, MAX_NAME_CHARS, `names have at most ${MAX_NAME_CHARS} characters`);
 
-  const { registry, path, pathAt } = splitRegistry(name);
-  if (registry !== LOCAL_REGISTRY && !HOST.test(registry)) {
-    const position = firstBad(registry, /[a-zA-Z0-9.:[\]-]/) ?? 0;
-    throw refuse(text, position, `${JSON.stringify(registry)} is no host name`);
+  const { host, path, pathAt } = splitRegistry(name);
+  const registry = host === LOCAL_REGISTRY ? LOCAL_REGISTRY : registryHost(host);
+  if (registry === undefined) {
+    const position = firstBad(host, /[a-zA-Z0-9.:[\]-]/) ?? 0;
+    const reason = `${JSON.stringify(host)} is no host name`;
+    throw refuse(
+      text,
+      position,
+      isHostLike(host) ? reason : `${reason}: without a dot or a port, names are lower-case`,
+    );
   }
   checkPath(text, path, pathAt);
   return {
@@ -71,13 +79,32 @@ export function parseReference(text: string): ImageReference {
   };
 }
 
-function splitRegistry(name: string): { registry: string; path: string; pathAt: number } {
+/**
+ * A registry in the one spelling by which names, policy, settings and credentials know it: lower-case, without the port that
+ * HTTPS has anyway, an address in its usual form, and `docker.io` for all that it is called. What forbids a registry would else
+ * not hold for `GHCR.io` or `ghcr.io:0443`. undefined for what is no host, and for a host that could be taken for a folder.
+ */
+export function registryHost(text: string): string | undefined {
+  if (!HOST.test(text)) return undefined;
+  // The one place that says which address a host is, and so which spellings are the same: what connects to it parses it so.
+  const host = URL.parse(`https://${text}/`)?.host;
+  if (host === undefined) return undefined;
+  if (DOCKER_HUB_HOSTS.includes(host)) return DEFAULT_REGISTRY;
+  if (isHostLike(host)) return host;
+  return text.includes(":") ? `${host}:443` : undefined;
+}
+
+function splitRegistry(name: string): { host: string; path: string; pathAt: number } {
   const slash = name.indexOf("/");
   const first = slash === -1 ? "" : name.slice(0, slash);
-  const isHost = /[.:A-Z[]/.test(first) || first === "localhost" || first === LOCAL_REGISTRY;
-  if (!isHost) return { registry: DEFAULT_REGISTRY, path: name, pathAt: 0 };
-  const registry = first === "index.docker.io" ? DEFAULT_REGISTRY : first;
-  return { registry, path: name.slice(slash + 1), pathAt: slash + 1 };
+  const isHost = isHostLike(first) || /[A-Z]/.test(first) || first === LOCAL_REGISTRY;
+  if (!isHost) return { host: DEFAULT_REGISTRY, path: name, pathAt: 0 };
+  return { host: first, path: name.slice(slash + 1), pathAt: slash + 1 };
+}
+
+/** What stands before the first slash is a host if nobody could have a folder of this name. */
+function isHostLike(text: string): boolean {
+  return /[.:[]/.test(text) || text === "localhost";
 }
 
 function checkPath(text: string, path: string, pathAt: number): void {

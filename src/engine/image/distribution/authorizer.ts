@@ -2,7 +2,8 @@
  * Shows one registry who we are: Basic, or tokens for one scope each from the token server that the registry names
  * (distribution-spec; Docker's "Token Authentication Specification"). Without credentials we come as nobody, which is enough for most pulls.
  *
- * Credentials go to a token server only over HTTPS, or where the registry itself is reached without it.
+ * A token server is asked only over HTTPS, unless it is on this machine or its registry is allowed to do without; and by HTTPS at any rate
+ * if that is how the registry itself is reached.
  */
 
 import { z } from "zod";
@@ -10,6 +11,7 @@ import { SandboxError } from "../../../contract/errors.ts";
 import { readBounded } from "./answer-body.ts";
 import type { Challenge } from "./challenge.ts";
 import type { CredentialSource } from "./credential-source.ts";
+import { mayGoWithoutTls } from "./settings.ts";
 import { discard, type Transport } from "./transport.ts";
 
 export interface AuthorizerOptions {
@@ -24,6 +26,8 @@ const MAX_TOKEN_ANSWER_BYTES = 256 * 1024;
 const DEFAULT_LIFE_S = 60;
 /** Tokens are renewed so long before they end. */
 const MARGIN_MS = 10_000;
+/** It becomes part of a header. */
+const TOKEN = /^[\x21-\x7e]+$/;
 const CLIENT_ID = "microsandbox";
 
 const answer = z.object({
@@ -98,7 +102,10 @@ export class Authorizer {
     if (realm === null || !["https:", "http:"].includes(realm.protocol)) {
       throw new SandboxError("unavailable", `${registry} asks for a token and does not say where to get it`);
     }
-    if (realm.protocol === "http:" && from.protocol === "https:") {
+    if (
+      !mayGoWithoutTls(realm, transport.settings) ||
+      (realm.protocol === "http:" && from.protocol === "https:")
+    ) {
       throw new SandboxError(
         "permission_denied",
         `${registry} sends us for a token to ${realm.host} without HTTPS`,
@@ -146,7 +153,8 @@ export class Authorizer {
     }
     const parsed = answer.safeParse(parseJson(await readBounded(result.body, MAX_TOKEN_ANSWER_BYTES, what)));
     const value = parsed.data?.token || parsed.data?.access_token;
-    if (!value) throw new SandboxError("unavailable", `${what} failed: its answer holds no token`);
+    if (!value || !TOKEN.test(value))
+      throw new SandboxError("unavailable", `${what} failed: its answer holds no token`);
     const lifeMs = (parsed.data?.expires_in ?? DEFAULT_LIFE_S) * 1000;
     return { value, expiresAtMs: Date.now() + Math.max(lifeMs, MARGIN_MS + 1000) };
   }

@@ -38,7 +38,25 @@ describe("policy.json", () => {
     await bench.pull(`${host}/team/strict@${image.manifest}`);
   });
 
+  test.each(["HOST.test", "host.test:443", "host.test:0443"])(
+    "it is the same registry by any spelling: %s",
+    async (host) => {
+      await using bench = await pullBench();
+      await bench.write("policy.json", { registries: { "host.test": { allow: false } } });
+      await expect(bench.pull(`${host}/app:1`)).rejects.toMatchObject({
+        code: "permission_denied",
+        details: { entry: "host.test" },
+      });
+    },
+  );
+
   test.each([
+    [{ registries: { "https://host.test": {} } }, /must be a registry/],
+    [{ registries: { "Host.test/team": {} } }, /must be written as "host\.test\/team"/],
+    [{ registries: { "registry-1.docker.io/a": {} } }, /must be written as "docker\.io\/a"/],
+    [{ registries: { "host.test/": {} } }, /must be a registry/],
+    [{ registries: { "host.test/app:1": {} } }, /must be a registry/],
+    [{ registries: { python: {} } }, /must be a registry/],
     ["{", /policy\.json is not valid/],
     [{ registries: { a: { alow: false } } }, /registries\.a/],
     [{ default: { requireSignature: { keys: [] } } }, /keys/],
@@ -175,12 +193,28 @@ describe("signatures", () => {
     });
     await expect(bench.pull(`${registry.host}/app:1`)).rejects.toMatchObject({
       code: "invalid_argument",
-      message: /none\.pub/,
+      message: expect.stringMatching(/none\.pub/),
     });
   });
 });
 
 describe("images.json", () => {
+  test("what is blocked is so as a mirror and by any spelling", async () => {
+    await using bench = await pullBench();
+    await bench.write("images.json", {
+      registries: {
+        "bad.test": { blocked: true },
+        "host.test": { mirrors: ["https://BAD.test:443/"] },
+      },
+    });
+    for (const reference of ["Bad.test/app", "bad.test:443/app", "host.test/app"]) {
+      await expect(bench.pull(reference)).rejects.toMatchObject({
+        code: "permission_denied",
+        message: expect.stringContaining("bad.test is blocked"),
+      });
+    }
+  });
+
   test("sizes, defaults, and reading it again when it has changed", async () => {
     await using bench = await pullBench();
     const path = join(bench.ws.path, "images.json");
@@ -199,6 +233,8 @@ describe("images.json", () => {
     [{ registries: { a: { mirrors: ["ftp://x"] } } }, /mirrors\.0/],
     [{ registries: { a: { mirrors: ["https://u:p@x"] } } }, /credentials/],
     [{ registries: { a: { ca: "relative" } } }, /absolute/],
+    [{ registries: { "Host.test:443": {} } }, /must be written as "host\.test"/],
+    [{ registries: { "https://host.test": {} } }, /must be a registry/],
     [{ other: 1 }, /other|Unrecognized/],
   ])("what is wrong with it is named: %j", async (value, message) => {
     await using bench = await pullBench();

@@ -11,6 +11,8 @@
  *       }
  *     }
  *
+ * Entries are full names: an official image of Docker's is `docker.io/library/python`.
+ *
  * It is asked when an image is pulled. What is in the store already was let in, or was built, loaded or imported by the owner of the file.
  */
 
@@ -18,8 +20,8 @@ import { isAbsolute } from "node:path";
 import { z } from "zod";
 import { SandboxError } from "../../../contract/errors.ts";
 import type { Digest } from "../digest.ts";
-import { familiarName, type ImageReference } from "../reference.ts";
-import { SettingsFile } from "./settings-file.ts";
+import { familiarName, type ImageReference, parseReference, registryHost } from "../reference.ts";
+import { byRegistry, SettingsFile } from "./settings-file.ts";
 import { type FetchBlob, type FetchTagged, readKeys, verifySignatures } from "./signature.ts";
 
 const rule = z.strictObject({
@@ -37,8 +39,26 @@ const rule = z.strictObject({
 
 const schema = z.strictObject({
   default: rule.prefault({}),
-  registries: z.record(z.string(), rule).default({}),
+  registries: byRegistry(
+    rule,
+    entryName,
+    'a registry, or a repository below it, as "registry.example/team"',
+  ).default({}),
 });
+
+/** How an entry must be written to fit names; undefined for what fits none. */
+function entryName(entry: string): string | undefined {
+  const slash = entry.indexOf("/");
+  const host = registryHost(slash === -1 ? entry : entry.slice(0, slash));
+  if (host === undefined || slash === -1) return host;
+  const name = `${host}${entry.slice(slash)}`;
+  try {
+    parseReference(`${name}:tag`);
+    return name;
+  } catch {
+    return undefined;
+  }
+}
 
 type Rule = z.output<typeof rule>;
 

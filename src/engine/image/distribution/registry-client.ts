@@ -3,8 +3,7 @@
 import { SandboxError } from "../../../contract/errors.ts";
 import { type Digest, isDigest, sha256 } from "../digest.ts";
 import { MAX_MANIFEST_BYTES, MEDIA_TYPES } from "../manifest.ts";
-import type { ImageReference } from "../reference.ts";
-import { readBounded } from "./answer-body.ts";
+import { type ImageReference, registryHost } from "../reference.ts";
 import { type BlobOptions, downloadBlob } from "./blob-download.ts";
 import type { CredentialSource, Credentials } from "./credential-source.ts";
 import { Registry } from "./registry.ts";
@@ -65,7 +64,9 @@ export class RegistryClient implements AsyncDisposable {
     assertNotBlocked(name, settings, this.#options.settings.path);
     const mirrors = settings.mirrors.map((text) => {
       const url = new URL(text);
-      return this.#make(name, { ...settingsOf(all, url.host), mirrors: [] }, url);
+      const its = settingsOf(all, registryHost(url.host) ?? url.host);
+      assertNotBlocked(url.host, its, this.#options.settings.path);
+      return this.#make(name, { ...its, mirrors: [] }, url);
     });
     return [...mirrors, this.#make(name, settings)];
   }
@@ -150,15 +151,17 @@ async function fetchManifest(
   { reference, what, signal }: Place,
   target: string,
 ): Promise<Omit<FetchedManifest, "registries">> {
-  const answer = await registry.expect([200], {
-    method: "GET",
-    target: `${reference.path}/manifests/${target}`,
-    scope: `repository:${reference.path}:pull`,
-    headers: { accept: ACCEPT },
-    what,
-    signal,
-  });
-  const bytes = await readBounded(answer.body, MAX_MANIFEST_BYTES, what);
+  const { answer, bytes } = await registry.read(
+    {
+      method: "GET",
+      target: `${reference.path}/manifests/${target}`,
+      scope: `repository:${reference.path}:pull`,
+      headers: { accept: ACCEPT },
+      what,
+      signal,
+    },
+    MAX_MANIFEST_BYTES,
+  );
   const digest = sha256(bytes);
   const claimed = isDigest(target) ? target : String(answer.headers["docker-content-digest"] ?? digest);
   if (isDigest(claimed) && claimed !== digest) {

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { MEDIA_TYPES } from "../manifest.ts";
 import { pullBench } from "./testing/bench.ts";
-import type { Handler } from "./testing/scripted-registry.ts";
+import { type Handler, ScriptedRegistry } from "./testing/scripted-registry.ts";
+import { TunnelProxy } from "./testing/tunnel-proxy.ts";
 import { withRegistry } from "./testing/with-registry.ts";
 
 describe("a busy or broken registry", () => {
@@ -101,11 +102,65 @@ describe("a busy or broken registry", () => {
     }
   });
 
+  test("a manifest that breaks off is asked for again", async () => {
+    let broken = 2;
+    await withRegistry(
+      (_, response, { path }) => {
+        if (!path.includes("/manifests/") || broken-- <= 0) return false;
+        response.writeHead(200, { "content-type": MEDIA_TYPES.ociManifest, "content-length": 1000 });
+        response.write("{", () => response.destroy());
+        return true;
+      },
+      async (registry, bench) => {
+        await bench.pull(`${registry.host}/app:1`);
+        expect(registry.count(/manifests/)).toBe(3);
+        broken = Number.POSITIVE_INFINITY;
+        await expect(bench.pull(`${registry.host}/app:1`)).rejects.toMatchObject({
+          code: "unavailable",
+          message: expect.stringMatching(/broke off/),
+        });
+      },
+    );
+  });
+
+  test("who looks for it beside one that is cancelled still finds it", async () => {
+    await using registry = await ScriptedRegistry.start();
+    await using bench = await pullBench();
+    const impatient = new AbortController();
+    registry.handler = (_, response, { path }) => {
+      if (path !== "/v2/") return false;
+      registry.handler = () => false;
+      impatient.abort();
+      response.socket!.destroy();
+      return true;
+    };
+    const reference = `${registry.host}/app:1`;
+    const [first, second] = await Promise.allSettled([
+      bench.pull(reference, { signal: impatient.signal }),
+      bench.pull(reference),
+    ]);
+    expect(first).toMatchObject({ status: "rejected", reason: { code: "cancelled" } });
+    expect(second).toMatchObject({ status: "fulfilled" });
+  });
+
+  test("one behind a proxy, by a name that only the proxy knows", async () => {
+    await using registry = await ScriptedRegistry.start();
+    const [, port] = registry.host.split(":");
+    await using proxy = await TunnelProxy.start(Number(port));
+    await using bench = await pullBench({}, { HTTP_PROXY: proxy.url, HTTPS_PROXY: proxy.url });
+    await bench.write("images.json", { registries: { "registry.test": { insecure: true } } });
+    await bench.pull("registry.test/app:1");
+    expect(new Set(proxy.asked)).toEqual(new Set(["registry.test:443", "registry.test:80"]));
+    const asked = proxy.asked.length;
+    await bench.pull(`${registry.host}/app:1`); // what is on this machine needs none
+    expect(proxy.asked.length).toBe(asked);
+  });
+
   test("one that is not there", async () => {
     await using bench = await pullBench();
     await expect(bench.pull("127.0.0.1:1/app:1")).rejects.toMatchObject({
       code: "unavailable",
-      message: /nothing listens/,
+      message: expect.stringMatching(/nothing listens/),
     });
     await expect(bench.pull("no-such-host.invalid/app:1")).rejects.toMatchObject({
       code: "unavailable",

@@ -1,12 +1,14 @@
 /** One registry, or one mirror of it: requests to its API, with what it wants to know of us. */
 
 import { SandboxError } from "../../../contract/errors.ts";
-import { refusal } from "./answer-body.ts";
+import { readBounded, refusal } from "./answer-body.ts";
 import { Authorizer } from "./authorizer.ts";
 import { parseChallenges } from "./challenge.ts";
 import type { CredentialSource } from "./credential-source.ts";
-import type { RegistrySettings } from "./settings.ts";
-import { type Answer, type Call, discard, type Timing, Transport } from "./transport.ts";
+import { mayGoWithoutTls, type RegistrySettings } from "./settings.ts";
+import { type Answer, type Call, cancelled, discard, type Timing, Transport } from "./transport.ts";
+
+const NOBODY: CredentialSource = { find: async () => undefined };
 
 export interface RegistryOptions {
   /** As references name it: `docker.io`, `localhost:5000`. */
@@ -38,7 +40,13 @@ export class Registry implements AsyncDisposable {
     this.name = mirror?.host ?? options.name;
     this.#options = options;
     this.#transport = new Transport(settings, timing, env);
-    this.#authorizer = new Authorizer({ registry: this.name, transport: this.#transport, credentials });
+    // Of a mirror, "http:" says that its images may be read on the way, and no more.
+    const isOpen = mirror !== undefined && !mayGoWithoutTls(mirror, settings);
+    this.#authorizer = new Authorizer({
+      registry: this.name,
+      transport: this.#transport,
+      credentials: isOpen ? NOBODY : credentials,
+    });
   }
 
   /** Any answer but "who are you?" and those that were worth to try again. Its body must be read or let go. */
@@ -66,13 +74,35 @@ export class Registry implements AsyncDisposable {
     throw await refusal(answer, call.what, this.name, await this.base(call.signal));
   }
 
+  /** A whole document and what came with it. One that breaks off on the way is asked for again. Errors: as `expect` and `readBounded`. */
+  async read(call: RegistryCall, maxBytes: number): Promise<{ answer: Answer; bytes: Buffer }> {
+    for (let attempt = 1; ; attempt++) {
+      const answer = await this.expect([200], call);
+      try {
+        return { answer, bytes: await readBounded(answer.body, maxBytes, call.what) };
+      } catch (error) {
+        if (call.signal?.aborted) throw cancelled(call.what, error);
+        const { details } = SandboxError.from(error);
+        if (details?.retry !== true || attempt === this.#options.timing.attempts) throw error;
+      }
+      await this.sleep(this.backoffMs(attempt), call.signal, call.what);
+    }
+  }
+
   /** Where its API is, with a slash at its end. HTTP without TLS is only looked for where it is allowed. */
-  base(signal?: AbortSignal): Promise<URL> {
-    this.#base ??= this.#findBase(signal).catch((error) => {
-      this.#base = undefined;
-      throw error;
-    });
-    return this.#base;
+  async base(signal?: AbortSignal): Promise<URL> {
+    for (;;) {
+      this.#base ??= this.#findBase(signal).catch((error) => {
+        this.#base = undefined;
+        throw error;
+      });
+      try {
+        return await this.#base;
+      } catch (error) {
+        // It may be another pull that looked for it and was cancelled; then it is for us to look.
+        if (SandboxError.from(error).code !== "cancelled" || signal?.aborted) throw error;
+      }
+    }
   }
 
   async #findBase(signal: AbortSignal | undefined): Promise<URL> {
@@ -80,7 +110,8 @@ export class Registry implements AsyncDisposable {
     if (mirror !== undefined) return new URL(mirror.href.endsWith("/") ? mirror.href : `${mirror.href}/`);
     const host = name === "docker.io" ? "registry-1.docker.io" : name;
     const secure = new URL(`https://${host}/`);
-    if (!settings.insecure && !isLoopback(secure.hostname)) return secure;
+    const plain = new URL(`http://${host}/`);
+    if (!mayGoWithoutTls(plain, settings)) return secure;
     const ask = (url: URL) =>
       this.#transport.call({
         method: "GET",
@@ -89,7 +120,6 @@ export class Registry implements AsyncDisposable {
         signal,
         attempts: 1,
       });
-    const plain = new URL(`http://${host}/`);
     try {
       await discard(await ask(secure));
       return secure;
@@ -98,8 +128,8 @@ export class Registry implements AsyncDisposable {
       // It speaks TLS: that nobody knows its certificate is no reason to do without.
       if (code === "cancelled" || details?.certificate === true) throw error;
       await discard(
-        await ask(plain).catch(() => {
-          throw error;
+        await ask(plain).catch((second) => {
+          throw SandboxError.from(second).code === "cancelled" ? second : error;
         }),
       );
       return plain;
@@ -122,11 +152,6 @@ export class Registry implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#transport[Symbol.asyncDispose]();
   }
-}
-
-/** As Docker has it: what never leaves this machine needs no TLS. */
-function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "[::1]" || /^127\.[0-9.]+$/.test(hostname);
 }
 
 function isStream(body: Call["body"]): boolean {

@@ -1,8 +1,29 @@
 import { readFileSync, statSync } from "node:fs";
-import type { z } from "zod";
+import { z } from "zod";
 import { SandboxError } from "../../../contract/errors.ts";
 
 const MAX_BYTES = 1024 * 1024;
+
+/**
+ * Entries by registry, whose keys must be spelled as names are known: one that is not would silently hold for nothing.
+ *
+ * @param spelling gives the right spelling of a key; undefined if it is none
+ * @param what a key is, with an example
+ */
+export function byRegistry<T extends z.ZodType>(
+  entry: T,
+  spelling: (key: string) => string | undefined,
+  what: string,
+) {
+  return z.record(z.string(), entry).superRefine((entries, context) => {
+    for (const key of Object.keys(entries)) {
+      const right = spelling(key);
+      if (right === key) continue;
+      const message = right === undefined ? `the name must be ${what}` : `must be written as "${right}"`;
+      context.addIssue({ code: "custom", path: [key], message });
+    }
+  });
+}
 
 /**
  * A file of settings that its owner writes: JSON, checked against a schema, read again when it has changed. One that is

@@ -16,7 +16,8 @@ import { readFileSync } from "node:fs";
 import { isAbsolute } from "node:path";
 import { z } from "zod";
 import { SandboxError } from "../../../contract/errors.ts";
-import { SettingsFile } from "./settings-file.ts";
+import { registryHost } from "../reference.ts";
+import { byRegistry, SettingsFile } from "./settings-file.ts";
 
 const UNITS: Record<string, number> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
@@ -42,7 +43,7 @@ const registry = z.strictObject({
 
 const schema = z.strictObject({
   quota: size.optional(),
-  registries: z.record(z.string(), registry).default({}),
+  registries: byRegistry(registry, registryHost, 'a registry, as "registry.example:5000"').default({}),
 });
 
 export type ImageSettings = z.output<typeof schema>;
@@ -55,6 +56,12 @@ export function imageSettingsFile(path: string): SettingsFile<ImageSettings> {
 /** What holds for a registry; the defaults if nothing is said of it. */
 export function settingsOf(settings: ImageSettings, name: string): RegistrySettings {
   return settings.registries[name] ?? { mirrors: [], insecure: false, blocked: false };
+}
+
+/** May this be reached by HTTP without TLS, and hear who we are? As Docker has it: what never leaves this machine needs no TLS. */
+export function mayGoWithoutTls({ protocol, hostname }: URL, { insecure }: RegistrySettings): boolean {
+  const isLoopback = hostname === "localhost" || hostname === "[::1]" || /^127\.[0-9.]+$/.test(hostname);
+  return protocol === "https:" || insecure || isLoopback;
 }
 
 /** The certificates of a registry's own authority. Errors: `invalid_argument` naming the file. */

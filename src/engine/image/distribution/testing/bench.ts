@@ -34,7 +34,10 @@ export interface PullBench extends AsyncDisposable {
   left(): Promise<string[]>;
 }
 
-export async function pullBench(timing: Partial<Timing> = {}): Promise<PullBench> {
+export async function pullBench(
+  timing: Partial<Timing> = {},
+  proxies: NodeJS.ProcessEnv = {},
+): Promise<PullBench> {
   const ws = await workspace();
   const at = (name: string) => join(ws.path, name);
   const env = { DOCKER_CONFIG: at("docker"), HOME: ws.path, PATH: process.env.PATH };
@@ -42,7 +45,7 @@ export async function pullBench(timing: Partial<Timing> = {}): Promise<PullBench
   const client = new RegistryClient({
     settings: imageSettingsFile(at("images.json")),
     credentials,
-    env: {},
+    env: proxies,
     timing: { ...QUICK, ...timing },
   });
   const policy = new ImagePolicy(at("policy.json"));
