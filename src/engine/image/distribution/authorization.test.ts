@@ -1,10 +1,11 @@
-import { chmod, mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseChallenges } from "./challenge.ts";
 import { pullBench } from "./testing/bench.ts";
 import { type Handler, ScriptedRegistry, testImage } from "./testing/scripted-registry.ts";
+import { TunnelProxy } from "./testing/tunnel-proxy.ts";
 
 const basic = (user: string, password: string) =>
   `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`;
@@ -93,6 +94,7 @@ describe("tokens", () => {
   test.each<[string, object | number]>([
     ["no token", { token: "" }],
     ["no JSON", 204],
+    ["what cannot be part of a header", { token: "a\r\nx-evil: b" }],
     ["an error", 500],
   ])("a token server that answers with %s", async (_, answer) => {
     const { registry } = await tokenRegistry(undefined, () => answer);
@@ -100,9 +102,51 @@ describe("tokens", () => {
     await using bench = await pullBench();
     await expect(bench.pull(`${registry.host}/app:1`)).rejects.toMatchObject({
       code: "unavailable",
-      message: /token/,
+      message: expect.stringMatching(/token/),
     });
   });
+});
+
+test("nobody is asked for a token without TLS, but on this machine", async () => {
+  await using registry = await ScriptedRegistry.start(
+    testImage(),
+    guard(
+      () => "never",
+      () => 'Bearer realm="http://token.invalid/token"',
+    ),
+  );
+  registry.handler = (
+    (guarded) => (request, response, seen) =>
+      seen.path === "/v2/" ? false : guarded(request, response, seen)
+  )(registry.handler);
+  await using bench = await pullBench();
+  await bench.credentials.keep(registry.host, { username: "u", password: "p" });
+  await expect(bench.pull(`${registry.host}/app:1`)).rejects.toMatchObject({
+    code: "permission_denied",
+    message: expect.stringMatching(/token\.invalid without HTTPS/),
+  });
+});
+
+test("a mirror without TLS does not hear who we are", async () => {
+  await using mirror = await ScriptedRegistry.start(
+    testImage(),
+    guard(
+      () => basic("u", "p"),
+      () => 'Basic realm="test"',
+    ),
+  );
+  await using proxy = await TunnelProxy.start(Number(mirror.host.split(":")[1]));
+  await using bench = await pullBench({}, { HTTP_PROXY: proxy.url });
+  await bench.credentials.keep("mirror.test", { username: "u", password: "p" });
+  const mirrors = { mirrors: ["http://mirror.test"] };
+  await bench.write("images.json", { registries: { "127.0.0.1:1": mirrors } });
+  await expect(bench.pull("127.0.0.1:1/app:1")).rejects.toMatchObject({ code: "unavailable" });
+  expect(mirror.seen.map(({ authorization }) => authorization)).toEqual([undefined]);
+  // Unless that is what the owner wants.
+  await bench.write("images.json", {
+    registries: { "127.0.0.1:1": mirrors, "mirror.test": { insecure: true } },
+  });
+  await bench.pull("127.0.0.1:1/app:1");
 });
 
 test("credentials go to the registry and not to where it redirects", async () => {
@@ -161,87 +205,6 @@ test("msb login keeps what the registry accepts, readable by its owner only, and
   await expect(bench.pull(`${registry.host}/app:1`)).rejects.toMatchObject({ code: "unauthenticated" });
   expect(await readFile(file, "utf8")).not.toContain('"p"');
   await expect(bench.credentials.forget(registry.host)).rejects.toMatchObject({ code: "not_found" });
-});
-
-describe("Docker's configuration", () => {
-  async function withDocker(config: object) {
-    const bench = await pullBench();
-    await mkdir(join(bench.ws.path, "docker"));
-    await bench.write("docker/config.json", config);
-    return bench;
-  }
-  const auth = Buffer.from("name:se:cret").toString("base64");
-
-  test("credentials by host, by URL, and for Docker Hub under its old name", async () => {
-    await using bench = await withDocker({
-      auths: {
-        "host.test": { auth },
-        "https://url.test": { auth },
-        "https://index.docker.io/v1/": { auth },
-        "token.test": { auth: Buffer.from("t:").toString("base64"), identitytoken: "it" },
-      },
-    });
-    const known = { username: "name", password: "se:cret", identityToken: undefined };
-    expect(await bench.credentials.find("host.test")).toEqual(known);
-    expect(await bench.credentials.find("url.test")).toEqual(known);
-    expect(await bench.credentials.find("docker.io")).toEqual(known);
-    expect(await bench.credentials.find("token.test")).toMatchObject({ identityToken: "it" });
-    expect(await bench.credentials.find("other.test")).toBeUndefined();
-    // Ours come first.
-    await bench.credentials.keep("host.test", { username: "ours", password: "x" });
-    expect(await bench.credentials.find("host.test")).toMatchObject({ username: "ours" });
-  });
-
-  test("credential helpers are asked, within bounds", async () => {
-    await using bench = await withDocker({
-      credHelpers: {
-        "good.test": "good",
-        "none.test": "none",
-        "slow.test": "gone",
-        "evil.test": "../evil",
-        "loud.test": "loud",
-      },
-    });
-    const bin = join(bench.ws.path, "bin");
-    await mkdir(bin);
-    const helper = async (name: string, script: string) => {
-      await writeFile(join(bin, `docker-credential-${name}`), `#!/bin/sh\n${script}`);
-      await chmod(join(bin, `docker-credential-${name}`), 0o755);
-    };
-    await helper(
-      "good",
-      `[ "$1" = get ] && host=$(cat) && printf '{"ServerURL":"%s","Username":"u","Secret":"for %s"}' "$host" "$host"`,
-    );
-    await helper("none", "echo credentials not found in native keychain; exit 1");
-    await helper("loud", "head -c 1000000 /dev/zero");
-    const path = process.env.PATH;
-    process.env.PATH = `${bin}:${path}`;
-    try {
-      const { CredentialStore } = await import("./credentials.ts");
-      const store = new CredentialStore(join(bench.ws.path, "none.json"), {
-        DOCKER_CONFIG: join(bench.ws.path, "docker"),
-        PATH: `${bin}:${path}`,
-      });
-      expect(await store.find("good.test")).toEqual({ username: "u", password: "for good.test" });
-      expect(await store.find("none.test")).toBeUndefined();
-      await expect(store.find("slow.test")).rejects.toMatchObject({
-        code: "unavailable",
-        message: /not installed/,
-      });
-      await expect(store.find("evil.test")).rejects.toMatchObject({ code: "invalid_argument" });
-      await expect(store.find("loud.test")).rejects.toMatchObject({ code: "unavailable" });
-    } finally {
-      process.env.PATH = path;
-    }
-  });
-
-  test("what cannot be read there counts as nothing", async () => {
-    for (const config of ["{", "[]", '{"auths": 5}', '{"auths": {"host.test": {"auth": "no colon"}}}']) {
-      await using bench = await withDocker({});
-      await bench.write("docker/config.json", config);
-      expect(await bench.credentials.find("host.test")).toBeUndefined();
-    }
-  });
 });
 
 describe("challenges", () => {

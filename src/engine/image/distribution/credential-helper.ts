@@ -18,6 +18,8 @@ const answer = z.object({ Username: z.string(), Secret: z.string() });
 export interface AskOptions {
   env: NodeJS.ProcessEnv;
   signal?: AbortSignal | undefined;
+  /** For each question. Default: 10 seconds. */
+  timeoutMs?: number | undefined;
 }
 
 /** The credentials for the first of the names that the helper knows; undefined if it knows none. Errors: `unavailable`. */
@@ -34,9 +36,11 @@ export async function askHelper(
     );
   }
   for (const registry of registries) {
-    const text = await run(`docker-credential-${name}`, registry, options);
-    const parsed = text === undefined ? undefined : answer.safeParse(JSON.parse(text));
-    if (!parsed?.success) continue;
+    const program = `docker-credential-${name}`;
+    const text = await run(program, registry, options);
+    if (text === undefined) continue;
+    const parsed = answer.safeParse(parseJson(text));
+    if (!parsed.success) throw failure(program, "gave an answer that is none");
     const { Username, Secret } = parsed.data;
     if (Username === TOKEN_USER) return { username: TOKEN_USER, password: "", identityToken: Secret };
     return { username: Username, password: Secret };
@@ -45,40 +49,72 @@ export async function askHelper(
 }
 
 /** What the helper wrote; undefined if it says that it has nothing. */
-function run(program: string, registry: string, { env, signal }: AskOptions): Promise<string | undefined> {
+function run(
+  program: string,
+  registry: string,
+  { env, signal, timeoutMs = TIMEOUT_MS }: AskOptions,
+): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
-    const failed = (reason: string) =>
+    const failed = (reason: string) => reject(failure(program, reason));
+    // With a process group of its own, since what it starts may hold its output open and must end with it.
+    const child = spawn(program, ["get"], { env, stdio: ["pipe", "pipe", "ignore"], detached: true });
+    const end = () => {
+      child.stdout.destroy();
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+      } catch {} // it has ended already
+    };
+    const onAbort = () => {
+      end();
       reject(
-        new SandboxError("unavailable", `the credential helper ${program} ${reason}`, {
-          hint: "Docker's config.json names it; correct that, or use: msb login HOST",
+        new SandboxError("cancelled", `asking the credential helper ${program} was cancelled`, {
+          cause: signal?.reason,
         }),
       );
-    const child = spawn(program, ["get"], {
-      env,
-      stdio: ["pipe", "pipe", "ignore"],
-      timeout: TIMEOUT_MS,
-      killSignal: "SIGKILL",
-      ...(signal === undefined ? {} : { signal }),
-    });
+    };
+    const timer = setTimeout(() => {
+      end();
+      failed(`took longer than ${timeoutMs} ms`);
+    }, timeoutMs);
     const parts: Buffer[] = [];
     let bytes = 0;
     child.stdout.on("data", (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes > MAX_BYTES) child.kill("SIGKILL");
-      else parts.push(chunk);
+      parts.push(chunk);
+      if (bytes <= MAX_BYTES) return;
+      end();
+      failed(`wrote more than ${MAX_BYTES} bytes`);
     });
-    child.on("error", (error: NodeJS.ErrnoException) =>
-      failed(error.code === "ENOENT" ? "is not installed" : `cannot be run: ${error.message}`),
-    );
+    child.on("error", (error: NodeJS.ErrnoException) => {
+      clearTimeout(timer);
+      failed(error.code === "ENOENT" ? "is not installed" : `cannot be run: ${error.message}`);
+    });
     child.on("close", (code, killed) => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", onAbort);
       const text = Buffer.concat(parts).toString("utf8");
-      if (killed !== null)
-        failed(`was ended: it took longer than ${TIMEOUT_MS} ms or wrote more than ${MAX_BYTES} bytes`);
-      else if (code === 0) resolve(text);
+      if (code === 0) resolve(text);
       else if (/not found/i.test(text)) resolve(undefined);
-      else failed(`failed with exit code ${code}`);
+      else failed(killed === null ? `failed with exit code ${code}` : `was ended by ${killed}`);
     });
     child.stdin.on("error", () => {});
     child.stdin.end(registry);
+    if (signal?.aborted) onAbort();
+    else signal?.addEventListener("abort", onAbort, { once: true });
   });
+}
+
+function failure(program: string, reason: string): SandboxError {
+  return new SandboxError("unavailable", `the credential helper ${program} ${reason}`, {
+    hint: "Docker's config.json names it; correct that, or use: msb login HOST",
+  });
+}
+
+/** Without the error of JSON.parse, which quotes what it has read: a secret. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
