@@ -43,12 +43,13 @@ export async function* downloadBlob(options: BlobOptions): AsyncGenerator<Buffer
   let position = 0;
   let at = 0;
   let fruitless = 0;
+  let ranges = true;
   for (let attempt = 1; position < descriptor.size || attempt === 1; attempt++) {
     const registry = registries[at]!;
     const before = position;
     let error: unknown;
     try {
-      for await (const chunk of piecesFrom(options, registry, position)) {
+      for await (const chunk of piecesFrom(options, registry, position, ranges)) {
         position += chunk.length;
         if (position > descriptor.size)
           throw notItself(what, `it has more than the ${descriptor.size} bytes that it should have`);
@@ -70,12 +71,15 @@ export async function* downloadBlob(options: BlobOptions): AsyncGenerator<Buffer
       error = caught;
     }
     fruitless = position > before ? 0 : fruitless + 1;
+    // It has the blob and not this part of it, so it says: then from its beginning.
+    if (error instanceof SandboxError && error.details?.noRange === true) ranges = false;
     const canRetry = error instanceof SandboxError && error.details?.retry === true;
     if (error instanceof SandboxError && error.code === "invalid_argument") throw error;
     if (!canRetry || fruitless >= MAX_FRUITLESS || attempt >= MAX_ATTEMPTS) {
       if (at + 1 === registries.length) throw error;
       at++;
       fruitless = 0;
+      ranges = true;
     } else {
       await registry.sleep(registry.backoffMs(fruitless + 1), signal, what);
     }
@@ -89,13 +93,14 @@ async function* piecesFrom(
   options: BlobOptions,
   registry: Registry,
   position: number,
+  ranges: boolean,
 ): AsyncGenerator<Buffer> {
   const { repository, descriptor, what, signal } = options;
   const answer = await registry.send({
     method: "GET",
     target: `${repository}/blobs/${descriptor.digest}`,
     scope: `repository:${repository}:pull`,
-    headers: position === 0 ? {} : { range: `bytes=${position}-` },
+    headers: position > 0 && ranges ? { range: `bytes=${position}-` } : {},
     what,
     signal,
     onRetry: options.onRetry,
@@ -134,6 +139,14 @@ async function offsetOf(
     if (start <= position) return position - start;
     await discard(answer);
     throw new SandboxError("unavailable", `${what}: ${registry.name} gave another range than was asked for`);
+  }
+  if (answer.status === 416 && position > 0) {
+    await discard(answer);
+    throw new SandboxError(
+      "unavailable",
+      `${what}: ${registry.name} does not have it from byte ${position} on`,
+      { details: { retry: true, noRange: true } },
+    );
   }
   throw await refusal(answer, what, registry.name, await registry.base(options.signal));
 }

@@ -136,6 +136,12 @@ async function findManifest(
     }
     const chosen = choosePlatform(parsed.manifests, options.platform ?? hostPlatform(), name);
     at = { ...(await client.manifest(place, chosen.digest, top.registries)), mediaType: chosen.mediaType };
+    if (at.bytes.length !== chosen.size) {
+      throw new SandboxError(
+        "invalid_argument",
+        `${name}: the manifest ${chosen.digest} has ${at.bytes.length} bytes, its index says ${chosen.size}`,
+      );
+    }
   }
   throw new SandboxError(
     "invalid_argument",

@@ -147,14 +147,17 @@ async function compress(
   let size = 0;
   const source = Readable.from(tar, { objectMode: false });
   source.on("error", (error) => gzip.destroy(error));
-  for await (const chunk of source.pipe(gzip) as AsyncIterable<Buffer>) {
-    if (signal?.aborted) {
-      source.destroy();
-      throw new SandboxError("cancelled", "compressing a layer was cancelled", { cause: signal.reason });
+  try {
+    for await (const chunk of source.pipe(gzip) as AsyncIterable<Buffer>) {
+      if (signal?.aborted)
+        throw new SandboxError("cancelled", "compressing a layer was cancelled", { cause: signal.reason });
+      hash.update(chunk);
+      for (let at = 0; at < chunk.length; ) at += (await file.write(chunk, at)).bytesWritten;
+      size += chunk.length;
     }
-    hash.update(chunk);
-    for (let at = 0; at < chunk.length; ) at += (await file.write(chunk, at)).bytesWritten;
-    size += chunk.length;
+  } finally {
+    // A full disk ends this too: what reads the layer must not stay open.
+    source.destroy();
   }
   return { digest: `sha256:${hash.digest("hex")}`, size };
 }
