@@ -98,7 +98,10 @@ test("pull tells of each layer; push goes back", async () => {
     name: "registry.test/slow",
     reference: "registry.test/copy",
   });
-  expect(pushed.json()).toMatchObject({ reference: "registry.test/copy:latest", digest: /^sha256:/ });
+  expect(pushed.json()).toMatchObject({
+    reference: "registry.test/copy:latest",
+    digest: expect.stringMatching(/^sha256:/),
+  });
 });
 
 test("a build takes its request from the header and its context from the body", async () => {

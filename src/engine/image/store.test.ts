@@ -72,8 +72,8 @@ test("an unknown image is named, and so are those that there are", async () => {
   await using ws = await workspace();
   await expect(ws.store.get("nope")).rejects.toMatchObject({
     code: "not_found",
-    message: /"nope"/,
-    hint: /no images yet/,
+    message: expect.stringMatching(/"nope"/),
+    hint: expect.stringMatching(/no images yet/),
   });
   await add(ws, "msb/python");
   for (const ask of [
@@ -81,7 +81,11 @@ test("an unknown image is named, and so are those that there are", async () => {
     () => ws.store.rootDisk("nope"),
     () => ws.store.remove("nope"),
   ]) {
-    await expect(ask()).rejects.toMatchObject({ code: "not_found", message: /"nope"/, hint: /msb\/python/ });
+    await expect(ask()).rejects.toMatchObject({
+      code: "not_found",
+      message: expect.stringMatching(/"nope"/),
+      hint: expect.stringMatching(/msb\/python/),
+    });
   }
   const unknown = `sha256:${"0".repeat(64)}`;
   await expect(ws.store.rootDisk(unknown)).rejects.toMatchObject({ code: "not_found" });
@@ -114,7 +118,7 @@ test("a damaged disk is recognized, and what the hint says mends it", async () =
     await damage();
     await expect(ws.store.rootDisk("a")).rejects.toMatchObject({
       code: "internal",
-      message: /damaged/,
+      message: expect.stringMatching(/damaged/),
       hint: expect.stringContaining(`Delete ${directory}`),
     });
     await rm(directory, { recursive: true });
@@ -130,11 +134,20 @@ test("a damaged index or manifest is internal and does not hide other images", a
   await chmod(index, 0o644);
   await rm((await ws.store.rootDisk("bad")).directory, { recursive: true });
   await truncate(index, (await stat(index)).size - '"end"\n'.length);
-  await expect(ws.store.rootDisk("bad")).rejects.toMatchObject({ code: "internal", message: /index/ });
+  await expect(ws.store.rootDisk("bad")).rejects.toMatchObject({
+    code: "internal",
+    message: expect.stringMatching(/index/),
+  });
   await truncate(index, (await stat(index)).size - 9);
-  await expect(ws.store.rootDisk("bad")).rejects.toMatchObject({ code: "internal", message: /index/ });
+  await expect(ws.store.rootDisk("bad")).rejects.toMatchObject({
+    code: "internal",
+    message: expect.stringMatching(/index/),
+  });
   await writeFile(join(ws.path, "images/configs", bad.digest.slice(7)), "{}");
-  await expect(ws.store.get("bad")).rejects.toMatchObject({ code: "internal", message: /configuration/ });
+  await expect(ws.store.get("bad")).rejects.toMatchObject({
+    code: "internal",
+    message: expect.stringMatching(/configuration/),
+  });
   expect((await ws.store.list()).flatMap(({ names }) => names)).toEqual(["good"]);
 });
 
@@ -246,7 +259,7 @@ test("an index that points beyond its blob is found out", async () => {
   await rm((await ws.store.rootDisk("a")).directory, { recursive: true });
   await expect(ws.store.rootDisk("a")).rejects.toMatchObject({
     code: "internal",
-    message: /does not fit its blob/,
+    message: expect.stringMatching(/does not fit its blob/),
   });
 });
 

@@ -311,10 +311,10 @@ describe("compression", () => {
     const xz = Buffer.concat([Buffer.from([0xfd]), Buffer.from("7zXZ\0"), Buffer.alloc(20)]);
     await expect(read(decompress(inChunks(xz)))).rejects.toMatchObject({
       code: "unsupported",
-      message: /xz/,
+      message: expect.stringMatching(/xz/),
     });
     await expect(read(decompress(inChunks(Buffer.from("BZh91AY&SY"))))).rejects.toMatchObject({
-      message: /bzip2/,
+      message: expect.stringMatching(/bzip2/),
     });
   });
 

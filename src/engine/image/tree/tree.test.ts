@@ -164,7 +164,10 @@ test("what cannot be a path is refused, naming the entry", async () => {
     [symlink("a/up", ".."), file("a/up/x"), file("a/up/a"), file("a/up/y")],
     [file(".")],
   ]) {
-    await expect(merge([entries])).rejects.toMatchObject({ code: "invalid_argument", message: /entry "/ });
+    await expect(merge([entries])).rejects.toMatchObject({
+      code: "invalid_argument",
+      message: expect.stringMatching(/entry "/),
+    });
   }
 });
 
