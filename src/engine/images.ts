@@ -12,6 +12,7 @@ import {
   loadImages,
   parseOciConfig,
   parseReference,
+  parseRegistry,
   pullImage,
   pushImage,
   type RegistryClient,
@@ -71,14 +72,14 @@ export function imagesApi(sources: ImageSources, sandboxes: SandboxManager): Ima
     },
 
     async login({ registry, username, password }, { signal } = {}) {
-      const name = registryName(registry);
+      const name = parseRegistry(registry);
       await client.tryCredentials(name, { username, password }, signal);
       await credentials.keep(name, { username, password });
       client.forgetCredentials(name);
     },
 
     async logout(registry) {
-      const name = registryName(registry);
+      const name = parseRegistry(registry);
       await credentials.forget(name);
       client.forgetCredentials(name);
     },
@@ -170,18 +171,6 @@ function namedInfo(image: StoredImage, name: string): ImageInfo {
     image,
     familiarName(reference.digest === undefined ? reference : { ...reference, tag: undefined }),
   );
-}
-
-/** A registry as references name it: `docker.io`, `localhost:5000`. Errors: `invalid_argument`. */
-function registryName(text: string): string {
-  const host = text.replace(/^https?:\/\//, "").replace(/\/(v[12]\/?)?$/, "");
-  const { registry } = parseReference(`${host}/x`);
-  if (host === registry || host === "index.docker.io" || host === "registry-1.docker.io") {
-    return host === registry ? registry : "docker.io";
-  }
-  throw new SandboxError("invalid_argument", `${JSON.stringify(text)} names no registry`, {
-    hint: "A registry is a host, with a dot, a port or localhost, as registry.example:5000.",
-  });
 }
 
 function mib(bytes: number): string {

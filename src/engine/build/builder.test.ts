@@ -159,6 +159,7 @@ test.each<[string, Partial<SandboxError>, RegExp]>([
     /octal|--chmod/,
   ],
   ["FROM msb/base\nEXPOSE x", { details: { line: 2, column: 1 } }, /no port/],
+  ["FROM msb/base\nSTOPSIGNAL SIGNONE", { details: { line: 2, column: 1 } }, /'SIGNONE' is no signal/],
   ["FROM scratch\nRUN x", { details: { line: 2, column: 1 } }, /nothing to run in/],
   ["FROM scratch\nENV A=b", { code: "invalid_argument" }, /no file at all/],
   ["FROM msb/base\nRUN false", { code: "invalid_argument", details: { line: 2, column: 1 } }, /exit code 7/],
@@ -185,7 +186,7 @@ test("what a failed step says of the network, and a Dockerfile that is not there
     code: "not_found",
   });
   await expect(b.build("FROM msb/base", [], { target: "x" })).rejects.toMatchObject({
-    message: /no stage "x"/,
+    message: expect.stringMatching(/no stage "x"/),
   });
 });
 

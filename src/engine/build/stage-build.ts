@@ -13,6 +13,7 @@ import {
   isDirectory,
   type StoredImage,
 } from "../image/index.ts";
+import { signalNumber } from "../sandbox/index.ts";
 import type { BuilderOptions } from "./builder.ts";
 import { type CacheLocks, mountsKey } from "./cache-mounts.ts";
 import { type CopyOptions, copyLayer, directoryLayer } from "./copy/copy-layer.ts";
@@ -129,11 +130,13 @@ export class StageBuild {
       }
       case "SHELL":
         return say((config) => ({ ...config, Shell: step.shell }));
-      case "USER":
+      case "USER": {
+        const User = this.#expand(step.text);
+        return say((config) => ({ ...config, User }), User);
+      }
       case "STOPSIGNAL": {
-        const text = this.#expand(step.text);
-        const field = step.keyword === "USER" ? "User" : "StopSignal";
-        return say((config) => ({ ...config, [field]: text }), text);
+        const StopSignal = signalAt(step.at, this.#expand(step.text));
+        return say((config) => ({ ...config, StopSignal }), StopSignal);
       }
       case "MAINTAINER":
         return this.#add({ createdBy: step.source, author: step.text.text });
@@ -315,6 +318,17 @@ function portOf(port: string, at: Word["at"]): string {
   const match = /^([0-9]{1,5})(-[0-9]{1,5})?(\/(tcp|udp|sctp))?$/i.exec(port);
   if (match === null) throw wrong(at, `${JSON.stringify(port)} is no port`, "Write 80, 80/udp or 8000-8010.");
   return match[3] === undefined ? `${port}/tcp` : port.toLowerCase();
+}
+
+/** A stop signal in its own words, if the sandbox will know it. */
+function signalAt(at: Word["at"], name: string): string {
+  try {
+    signalNumber(name);
+  } catch (cause) {
+    const { message, hint } = SandboxError.from(cause);
+    throw wrong(at, message, hint);
+  }
+  return name;
 }
 
 async function digestOf(source: AsyncIterable<Uint8Array>): Promise<Digest> {

@@ -33,6 +33,7 @@ export {
   type ImageReference,
   LOCAL_REGISTRY,
   parseReference,
+  parseRegistry,
 } from "./reference.ts";
 export {
   type AddImageOptions,

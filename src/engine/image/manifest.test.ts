@@ -76,6 +76,19 @@ test.each<[string, unknown, string, string, string?]>([
   ["two things at once", { ...manifest, manifests: [] }, "invalid_argument", "at once"],
   ["one thing given as another", manifest, "invalid_argument", "was given as", MEDIA_TYPES.ociIndex],
   ["a list", [], "invalid_argument", "no object"],
+  [
+    "a type that moves the cursor",
+    { ...manifest, mediaType: "\u001b[2J" },
+    "invalid_argument",
+    "mediaType: must be",
+  ],
+  ["a layer that moves the cursor", withLayer({ mediaType: "\u001b[2J" }), "invalid_argument", "printable"],
+  [
+    "a platform that moves the cursor",
+    { schemaVersion: 2, manifests: [{ ...config, platform: { os: "\u001b[2J", architecture: "x" } }] },
+    "invalid_argument",
+    "manifests.0.platform.os: must be",
+  ],
 ])("refused: %s", (_, value, code, message, type) => {
   expect(() => parse(value, type)).toThrow(
     expect.objectContaining({ code, message: expect.stringContaining(message) }),

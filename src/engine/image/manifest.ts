@@ -33,19 +33,20 @@ const LAYER_TYPE =
   /^application\/vnd\.(oci\.image\.layer\.v1\.tar(\+gzip|\+zstd)?|docker\.image\.rootfs\.diff\.tar(\.gzip|\.zstd)?)$/;
 const FOREIGN_LAYER_TYPE = /nondistributable|foreign/;
 
-const text = z.string().max(4096);
+/** Media types and platforms, which errors quote: nothing that a terminal would act on. */
+const word = z.string().regex(/^[\x20-\x7e]{0,255}$/, "must be at most 255 printable ASCII characters");
 const digest = z.custom<Digest>((value) => typeof value === "string" && isDigest(value), {
   error: (issue) =>
     typeof issue.input === "string" && /^sha512:/.test(issue.input)
       ? "sha512 digests are not supported"
       : "must be a sha256 digest",
 });
-const platform = z.object({ os: text, architecture: text, variant: text.nullish() });
+const platform = z.object({ os: word, architecture: word, variant: word.nullish() });
 const descriptor = z.object({
-  mediaType: text,
+  mediaType: word,
   digest,
   size: z.int().min(0),
-  urls: z.array(text).nullish(),
+  urls: z.array(z.string().max(4096)).nullish(),
   annotations: z
     .record(z.string(), z.string())
     .nullish()
@@ -59,7 +60,7 @@ export type Descriptor = z.output<typeof descriptor>;
 const index = z.object({ schemaVersion: z.literal(2), manifests: z.array(descriptor).max(1000) });
 const manifest = z.object({
   schemaVersion: z.literal(2),
-  artifactType: text.nullish(),
+  artifactType: word.nullish(),
   config: descriptor,
   layers: z.array(descriptor).max(MAX_LAYERS),
 });
@@ -87,7 +88,7 @@ export function parseManifest(
   what: string,
 ): ImageManifest | ImageIndex {
   const json = parseJson(bytes, what);
-  const own = typeof json.mediaType === "string" ? json.mediaType : undefined;
+  const own = checked(z.object({ mediaType: word.nullish() }), json, what).mediaType ?? undefined;
   const type = withoutParameters(mediaType) ?? own;
   if (own !== undefined && type !== own && isKnown(type)) {
     // One document that is an index to one reader and a manifest to another is an attack (CVE-2021-41190).

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { SandboxError } from "../../contract/errors.ts";
-import { canonicalName, familiarName, parseReference } from "./reference.ts";
+import { canonicalName, familiarName, parseReference, parseRegistry } from "./reference.ts";
 
 const D = `sha256:${"0123456789abcdef".repeat(4)}`;
 
@@ -74,6 +74,25 @@ test.each([
   expect(attempt).toThrow(reason);
   expect(attempt).toThrow(`(at character ${position})`);
 });
+
+test.each([
+  ["ghcr.io", "ghcr.io"],
+  ["GHCR.io:443", "ghcr.io"],
+  ["https://index.docker.io/v1/", "docker.io"],
+  ["http://localhost:5000/", "localhost:5000"],
+  ["127.0.0.1:5000/v2", "127.0.0.1:5000"],
+])("%s is the registry %s", (text, registry) => expect(parseRegistry(text)).toBe(registry));
+
+test.each(["", "python", "msb", "a b.c", "ghcr.io/owner", "https://", "\u001b[2J.io"])(
+  "%j is no registry",
+  (text) =>
+    expect(() => parseRegistry(text)).toThrow(
+      expect.objectContaining({
+        code: "invalid_argument",
+        message: expect.stringContaining("names no registry"),
+      }),
+    ),
+);
 
 test("any text parses and comes back, or is invalid_argument", () => {
   const alphabet = fc.constantFrom(..."aB0./:@-_[] \0é", "msb/", "sha256:", D, "localhost");

@@ -94,6 +94,19 @@ export function registryHost(text: string): string | undefined {
   return text.includes(":") ? `${host}:443` : undefined;
 }
 
+/**
+ * A registry as people write it to log in: as `registryHost`, and as a URL of its API.
+ *
+ * Errors: `invalid_argument`.
+ */
+export function parseRegistry(text: string): string {
+  const host = registryHost(text.replace(/^https?:\/\//i, "").replace(/\/(v[12]\/?)?$/, ""));
+  if (host !== undefined) return host;
+  throw new SandboxError("invalid_argument", `${JSON.stringify(text)} names no registry`, {
+    hint: "A registry is a host, with a dot, a port or localhost, as registry.example:5000.",
+  });
+}
+
 function splitRegistry(name: string): { host: string; path: string; pathAt: number } {
   const slash = name.indexOf("/");
   const first = slash === -1 ? "" : name.slice(0, slash);

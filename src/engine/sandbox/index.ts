@@ -4,6 +4,7 @@
  */
 export type { Machines, SandboxContext } from "./context.ts";
 export { SandboxManager } from "./manager.ts";
+export { signalNumber } from "./signals.ts";
 export { takeTemplateOf } from "./start.ts";
 export { templateBuilder } from "./template-builder.ts";
 export { UidPool } from "./uid-pool.ts";

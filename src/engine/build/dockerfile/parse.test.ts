@@ -112,6 +112,8 @@ test.each<[string, "invalid_argument" | "unsupported", number, number, RegExp]>(
   ["FROM a AS 0x", "invalid_argument", 1, 11, /no name/],
   ["FROM", "invalid_argument", 1, 1, /needs arguments/],
   ["FROM --pull=x a", "unsupported", 1, 6, /--pull/],
+  ["FROM a\nRUN []", "invalid_argument", 2, 1, /names no program/],
+  ['FROM a\nRUN ["", "x"]', "invalid_argument", 2, 1, /names no program/],
   ["FROM a\nRUN", "invalid_argument", 2, 1, /needs arguments/],
   ["FROM a\nRUN --mount=type=secret,id=a x", "unsupported", 2, 5, /type=secret/],
   ["FROM a\nRUN --mount=type=cache x", "invalid_argument", 2, 5, /target/],

@@ -19,7 +19,11 @@ export function parseRun(source: Source): RunInstruction {
   source.flags.done("RUN");
   const common = { keyword: "RUN", at: source.at, source: source.source, mounts } as const;
   const { heredocs } = source;
-  if (heredocs.length === 0) return { ...common, command: commandOf(source.arguments) };
+  if (heredocs.length === 0) {
+    const command = commandOf(source.arguments);
+    if (command.form === "exec" && !command.argv[0]) throw wrong(source.at, "RUN names no program");
+    return { ...common, command };
+  }
   const [only] = heredocs;
   const line = source.arguments.text.trim();
   if (heredocs.length === 1 && isHeredocMark(line)) {
