@@ -30,6 +30,7 @@ export class Pipe implements AsyncIterable<Uint8Array> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
     for (;;) {
+      if (this.#failure !== undefined) throw this.#failure.error;
       const piece = await this.#offered.promise;
       if (piece === undefined) return;
       const { resolve } = this.#taken;

@@ -267,6 +267,7 @@ describe("a violation", () => {
     "%s closes the session.connection and says so",
     async (_, [commit, what]) => {
       const { process, inGuest } = await session.start(true);
+      process.onOutput(() => {});
       commit(inGuest);
       const { by, error } = await session.connection.closed;
       expect(by).toBe("violation");

@@ -27,6 +27,24 @@ describe("a process", () => {
     expect(session.port.guest.processes.size).toBe(0);
   });
 
+  test("waits with its exit for a reader that comes late, and gives it everything", async () => {
+    session.port.guest.onStart = (process) => {
+      process.write(1, Buffer.from("a"));
+      process.write(2, Buffer.from("b"));
+      process.exit({ code: 0 });
+    };
+    const { process } = await session.start();
+    await session.connection.ping();
+    const seen: string[] = [];
+    const ended = process.exited.then(() => seen.push("exit"));
+    process.onOutput(async (stream, _, chunk) => {
+      await new Promise(setImmediate);
+      if (chunk.length > 0) seen.push(`${stream} ${chunk}`);
+    });
+    await ended;
+    expect(seen).toEqual(["stdout a", "stderr b", "exit"]);
+  });
+
   test("exits only after a slow reader has taken all output", async () => {
     session.port.guest.onStart = (process) => {
       process.write(1, Buffer.from("a"));

@@ -48,7 +48,8 @@ export interface ProcessOrigin {
 export class GuestProcess {
   readonly channel: number;
   /**
-   * How the process ended, after all its output was given to the output handler and the handler was done with it.
+   * How the process ended, after all its output was given to the output handler and the handler was done with it: it
+   * waits for a handler, if there was output.
    * Rejects with the connection's reason when that ends first, with `cancelled` after an early `release`.
    */
   readonly exited: Promise<ProcessExit>;
@@ -275,8 +276,7 @@ export class GuestProcess {
   }
 
   #settleExit(): void {
-    // Without a handler the output waits for one, and the exit does not.
-    const waits = this.#handlerBusy || (this.#handler !== undefined && !this.#pending.empty);
-    if (this.#exit !== undefined && !waits) this.#exited.resolve(this.#exit);
+    if (this.#exit !== undefined && !this.#handlerBusy && this.#pending.empty)
+      this.#exited.resolve(this.#exit);
   }
 }

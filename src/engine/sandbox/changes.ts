@@ -1,8 +1,6 @@
 import { SandboxError } from "../../contract/index.ts";
-import type { AgentConnection, GuestProcess } from "../guest/index.ts";
-
-/** Of what the guest says when it fails. */
-const MAX_COMPLAINT_BYTES = 4096;
+import type { AgentConnection } from "../guest/index.ts";
+import { guestOutput } from "./guest-output.ts";
 
 export interface ReadChangesOptions {
   agent: AgentConnection;
@@ -27,60 +25,10 @@ export async function readChanges({
 }: ReadChangesOptions): Promise<AsyncIterable<Buffer>> {
   const spec = { argv: ["changes"], builtin: "changes" } as const;
   const guest = await agent.start(number, spec, { signal });
-  return stream(guest, name, signal);
-}
-
-interface Piece {
-  chunk: Buffer;
-  offset: number;
-  taken: () => void;
-}
-
-async function* stream(
-  guest: GuestProcess,
-  name: string,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Buffer> {
-  const complaint: Buffer[] = [];
-  let complaintBytes = 0;
-  let next = Promise.withResolvers<Piece | "end">();
-  guest.onOutput((stream, offset, chunk) => {
-    if (stream === "stderr") {
-      if (complaintBytes < MAX_COMPLAINT_BYTES) complaint.push(chunk);
-      complaintBytes += chunk.length;
-      guest.ack("stderr", offset + chunk.length);
-      return;
-    }
-    if (chunk.length === 0) return;
-    return new Promise<void>((taken) => next.resolve({ chunk, offset, taken }));
-  });
-  const exited = guest.exited.then((exit) => {
-    next.resolve("end");
-    return exit;
-  });
-  exited.catch((error) => next.reject(error));
-  const onAbort = () => guest.release();
-  signal?.addEventListener("abort", onAbort, { once: true });
-  try {
-    if (signal?.aborted) onAbort();
-    for (;;) {
-      const piece = await next.promise;
-      if (piece === "end") break;
-      next = Promise.withResolvers();
-      next.promise.catch(() => {});
-      yield piece.chunk;
-      guest.ack("stdout", piece.offset + piece.chunk.length);
-      piece.taken();
-    }
-    const exit = await exited;
-    if ("code" in exit && exit.code === 0) return;
-    const said = Buffer.concat(complaint).toString("utf8", 0, MAX_COMPLAINT_BYTES).trim();
-    throw new SandboxError(
+  const failed = (complaint: string) =>
+    new SandboxError(
       "internal",
-      `what sandbox '${name}' has written cannot be read back: ${said || "it was ended"}`,
+      `what sandbox '${name}' has written cannot be read back: ${complaint || "it was ended"}`,
     );
-  } finally {
-    signal?.removeEventListener("abort", onAbort);
-    guest.release();
-  }
+  return guestOutput(guest, failed, signal);
 }

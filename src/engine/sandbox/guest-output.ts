@@ -1,0 +1,77 @@
+import type { GuestProcess, ProcessExit } from "../guest/index.ts";
+
+/** Of what a process says on stderr. */
+const MAX_COMPLAINT_BYTES = 4096;
+
+interface Piece {
+  chunk: Buffer;
+  offset: number;
+  taken: () => void;
+}
+
+/**
+ * The stdout of a process of the agent's own, as fast as it is taken and no faster. Whoever stops reading ends the process.
+ *
+ * @param failed makes the error of an end that is no success from what the process said on stderr, at most 4 KiB of it
+ * @throws what `failed` makes; `cancelled` after `signal` and when the process was released, `unavailable` if the VM is lost
+ */
+export async function* guestOutput(
+  guest: GuestProcess,
+  failed: (complaint: string, exit: ProcessExit) => Error,
+  signal?: AbortSignal,
+): AsyncGenerator<Buffer> {
+  const complaint: Buffer[] = [];
+  let complaintBytes = 0;
+  const pieces: Piece[] = [];
+  let end: { exit: ProcessExit } | { error: unknown } | undefined;
+  let wake = () => {};
+  guest.onOutput((stream, offset, chunk) => {
+    if (stream === "stderr") {
+      if (complaintBytes < MAX_COMPLAINT_BYTES) complaint.push(chunk);
+      complaintBytes += chunk.length;
+      guest.ack("stderr", offset + chunk.length);
+      return;
+    }
+    if (chunk.length === 0) return;
+    return new Promise<void>((taken) => {
+      pieces.push({ chunk, offset, taken });
+      wake();
+    });
+  });
+  guest.exited.then(
+    (exit) => {
+      end = { exit };
+      wake();
+    },
+    (error) => {
+      end = { error };
+      wake();
+    },
+  );
+  const onAbort = () => guest.release();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    if (signal?.aborted) onAbort();
+    for (;;) {
+      const piece = pieces.shift();
+      if (piece !== undefined) {
+        yield piece.chunk;
+        guest.ack("stdout", piece.offset + piece.chunk.length);
+        piece.taken();
+      } else if (end === undefined) {
+        // Nothing happens between the look and the wait: no wake is missed.
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      } else if ("error" in end) {
+        throw end.error;
+      } else {
+        if ("code" in end.exit && end.exit.code === 0) return;
+        throw failed(Buffer.concat(complaint).toString("utf8", 0, MAX_COMPLAINT_BYTES).trim(), end.exit);
+      }
+    }
+  } finally {
+    signal?.removeEventListener("abort", onAbort);
+    guest.release();
+  }
+}
