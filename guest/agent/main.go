@@ -11,7 +11,7 @@ import (
 
 	"microsandbox/agent/internal/agent"
 	"microsandbox/agent/internal/boot"
-	"microsandbox/agent/internal/changes"
+	"microsandbox/agent/internal/builtin"
 	"microsandbox/agent/internal/failure"
 	"microsandbox/agent/internal/link"
 	"microsandbox/agent/internal/root"
@@ -28,8 +28,8 @@ const (
 )
 
 func main() {
-	if len(os.Args) == 1 && os.Args[0] == changes.Program {
-		os.Exit(changes.Run())
+	if code, is := builtin.Run(os.Args); is {
+		os.Exit(code)
 	}
 	if os.Getpid() != 1 {
 		os.Stderr.WriteString("microsandbox agent " + agent.Version + ": to be started as PID 1 of a microVM\n")

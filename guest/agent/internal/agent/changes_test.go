@@ -8,13 +8,13 @@ import (
 	"strings"
 	"testing"
 
-	"microsandbox/agent/internal/changes"
+	"microsandbox/agent/internal/builtin"
 )
 
 // TestMain lets the test's own executable be the program that the agent's is in a VM.
 func TestMain(m *testing.M) {
-	if os.Args[0] == changes.Program {
-		os.Exit(changes.Run())
+	if code, is := builtin.Run(os.Args); is {
+		os.Exit(code)
 	}
 	os.Exit(m.Run())
 }

@@ -16,8 +16,6 @@ import (
 )
 
 const (
-	// Program is the name under which the agent's executable does this.
-	Program = "msb-changes"
 	// Directory is the descriptor of the directory that holds the overlay's upper directory.
 	Directory = 3
 

@@ -16,7 +16,7 @@ import (
 
 // TestMain lets the test's own executable be the program that the agent's is in a VM.
 func TestMain(m *testing.M) {
-	if os.Args[0] == Program {
+	if os.Args[0] == "changes" {
 		os.Exit(Run())
 	}
 	os.Exit(m.Run())
@@ -35,7 +35,7 @@ func layerOf(t *testing.T, dir string) ([]byte, string) {
 	defer d.Close()
 	var out, errs bytes.Buffer
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Args = []string{Program}
+	cmd.Args = []string{"changes"}
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &out, &errs, []*os.File{d}
 	err = cmd.Run()
 	var exit *exec.ExitError

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"microsandbox/agent/internal/builtin"
 	"microsandbox/agent/internal/link"
 	"microsandbox/agent/internal/loop"
 	"microsandbox/agent/internal/ring"
@@ -47,10 +48,10 @@ type Process struct {
 	stdin   input
 	outputs [2]output // stdout, stderr
 	status  syscall.WaitStatus
-	exited  bool // and reaped: its pid may be another's by now
-	closed  bool // the host has forgotten it
-	builtin bool // of no use to another host than the one that started it
-	exitOut bool // the exit message was sent on this connection
+	exited  bool             // and reaped: its pid may be another's by now
+	closed  bool             // the host has forgotten it
+	builtin *builtin.Builtin // nil for a program of the sandbox's
+	exitOut bool             // the exit message was sent on this connection
 	quiet   *loop.Timer
 }
 
@@ -120,7 +121,7 @@ func (t *Table) Gone() {
 // EndBuiltins ends what is of no use to a new host.
 func (t *Table) EndBuiltins() {
 	for channel, p := range t.channels {
-		if p.builtin {
+		if p.builtin != nil && !p.builtin.Lasts {
 			t.Close(channel)
 		}
 	}

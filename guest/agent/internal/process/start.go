@@ -3,7 +3,7 @@ package process
 import (
 	"syscall"
 
-	"microsandbox/agent/internal/changes"
+	"microsandbox/agent/internal/builtin"
 	"microsandbox/agent/internal/failure"
 	"microsandbox/agent/internal/loop"
 	"microsandbox/agent/internal/user"
@@ -13,16 +13,13 @@ import (
 // etc is where passwd and group are; tests have others.
 var etc = "/etc"
 
-// builtinChanges is the one builtin there is.
-const builtinChanges = "changes"
-
 // order is a start message, decoded.
 type order struct {
 	argv, env []string
 	cwd, user string
 	stdin     bool
 	createCwd bool
-	changes   bool // no program of the sandbox's, but what reads back its changes
+	builtin   *builtin.Builtin // instead of a program of the sandbox's; argv is its name and arguments
 	limits    []limit
 }
 
@@ -37,7 +34,7 @@ func (t *Table) Start(channel uint32, message wire.Item) *failure.Failure {
 	if fail != nil {
 		return fail
 	}
-	p := &Process{table: t, channel: channel, builtin: o.changes}
+	p := &Process{table: t, channel: channel, builtin: o.builtin}
 	p.quiet = loop.NewTimer(p.silent)
 	pipes, err := t.openPipes(o.stdin)
 	if err != nil {
@@ -88,10 +85,12 @@ func parseOrder(m wire.Item) (o order, fail *failure.Failure) {
 	if o.user, ok = m.Get("user").Text(); !ok {
 		return bad("user must be a text")
 	}
-	if builtin := m.Get("builtin"); builtin.Kind() != wire.Absent && builtin.Kind() != wire.Null {
-		if o.changes = builtin.Is(builtinChanges); !o.changes {
+	if b := m.Get("builtin"); b.Kind() != wire.Absent && b.Kind() != wire.Null {
+		name, _ := b.Text()
+		if o.builtin = builtin.Find(name); o.builtin == nil {
 			return o, failure.Cannot(126, failure.Unsupported, "this guest agent has no such builtin")
 		}
+		o.argv = builtin.Argv(name, o.argv[1:])
 	}
 	o.stdin = m.Get("stdin").True()
 	o.createCwd = m.Get("create_cwd").True()
@@ -99,24 +98,27 @@ func parseOrder(m wire.Item) (o order, fail *failure.Failure) {
 	return o, fail
 }
 
-// forkChanges starts the agent's own executable, which reads back what the sandbox has written.
-func (t *Table) forkChanges(files []uintptr) (int, *failure.Failure) {
-	if t.Upper < 0 {
-		return 0, failure.Cannot(126, failure.InvalidState, "the sandbox has no writable file system")
+// forkBuiltin starts the agent's own executable, as root and where the agent is.
+func (t *Table) forkBuiltin(o order, files []uintptr) (int, *failure.Failure) {
+	if o.builtin.Upper {
+		if t.Upper < 0 {
+			return 0, failure.Cannot(126, failure.InvalidState, "the sandbox has no writable file system")
+		}
+		files = append(files, uintptr(t.Upper))
 	}
-	attr := syscall.ProcAttr{Files: append(files, uintptr(t.Upper)), Sys: &syscall.SysProcAttr{Setsid: true}}
+	attr := syscall.ProcAttr{Env: o.env, Files: files, Sys: &syscall.SysProcAttr{Setsid: true}}
 	// Of the child itself: it needs no path to lead to it.
-	pid, err := syscall.ForkExec("/proc/self/exe", []string{changes.Program}, &attr)
+	pid, err := syscall.ForkExec("/proc/self/exe", o.argv, &attr)
 	if err != nil {
-		return 0, failure.Cannot(126, failure.Internal, failure.Describe("cannot read the changes back", err))
+		return 0, failure.Cannot(126, failure.Internal, failure.Describe("cannot start "+o.argv[0], err))
 	}
 	return pid, nil
 }
 
 // fork starts the process: who it is, where it is, what it executes, in this order.
 func (t *Table) fork(o order, files []uintptr) (int, *failure.Failure) {
-	if o.changes {
-		return t.forkChanges(files)
+	if o.builtin != nil {
+		return t.forkBuiltin(o, files)
 	}
 	var id user.Identity
 	_, hasHome := variable(o.env, "HOME")
