@@ -5,16 +5,19 @@ import { readFile } from "node:fs/promises";
  * time in clock ticks since boot.
  */
 
-/** Start time of a process, or `undefined` if there is none with this number (or it is a zombie). */
+/** Start time of a process, or `undefined` if there is none with this number (or nothing of it is left but its status). */
 export async function startTimeOf(pid: number): Promise<string | undefined> {
-  try {
-    const stat = await readFile(`/proc/${pid}/stat`, "latin1");
-    // The second field is the program's name in parentheses and may hold anything, parentheses too.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" ? undefined : fields[19];
-  } catch {
-    return undefined;
-  }
+  const stat = await readFile(`/proc/${pid}/stat`, "latin1").catch(() => "");
+  return stat === "" ? undefined : startTimeIn(stat);
+}
+
+/** @param stat what /proc/<pid>/stat says */
+export function startTimeIn(stat: string): string | undefined {
+  // The second field is the program's name in parentheses and may hold anything, parentheses too.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  // The first thread may be a zombie while others still end; until the last one has, memory and files are held.
+  const threads = Number(fields[17]);
+  return fields[0] === "Z" && threads <= 1 ? undefined : fields[19];
 }
 
 /** Kills the very process that had `startTime`; does nothing if it is gone. */
