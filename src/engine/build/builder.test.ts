@@ -2,8 +2,8 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { BuildRequestInput, SandboxError } from "../../contract/index.ts";
-import type { StoredImage } from "../image/index.ts";
-import type { TestEntry } from "../image/tar/tar-builder.test-support.ts";
+import { importRootfs, type StoredImage } from "../image/index.ts";
+import { buildTar, inChunks, type TestEntry } from "../image/tar/tar-builder.test-support.ts";
 import { buildBench, contents, files } from "./testing/build-bench.ts";
 
 test("RUN has the image's environment and the stage's arguments, and its layer is what it wrote", async () => {
@@ -76,6 +76,24 @@ test("layers are cached by all that leads to them, and by nothing else", async (
   expect(await b.cache.clear()).toBeGreaterThan(3);
   await b.store.sweep({ inUse: [] });
   expect((await build()).ran).toBe(1);
+});
+
+test("a context leaves the store with its build, unless an image has it as a layer", async () => {
+  await using b = await buildBench(() => []);
+  const big = { path: "big", data: Buffer.alloc(50_000, 1) };
+  const image = await b.build("FROM scratch\nCOPY big /other", [big]);
+  await expect(b.build("FROM scratch\nCOPY none /", [big])).rejects.toMatchObject({
+    code: "invalid_argument",
+  });
+  await expect(b.build("NONSENSE", [big])).rejects.toMatchObject({ code: "invalid_argument" });
+  const layers = (await readdir(join(b.ws.path, "store/trees"))).sort();
+  expect(await b.store.sweep({ inUse: [image.digest] })).toMatchObject({ layers: 0, freedBytes: 0 });
+  expect((await readdir(join(b.ws.path, "store/trees"))).sort()).toEqual(layers);
+  const dockerfile = "FROM scratch\nCOPY big /other";
+  const context = buildTar([big, { path: "Dockerfile", data: Buffer.from(dockerfile) }]);
+  await importRootfs(b.store, { stream: inChunks(context), name: "test/context" });
+  await b.build(dockerfile, [big]);
+  expect((await contents(b.store, "test/context")).has("big")).toBe(true);
 });
 
 test("scripts that differ only in blanks and line ends are different steps", async () => {

@@ -9,10 +9,18 @@ const MAX_DOCKERFILE_BYTES = 1024 * 1024;
 export class BuildContext implements AsyncDisposable {
   readonly dockerfile: string;
   readonly source: SourceTree;
+  readonly #store: ImageStore;
   readonly #layer: HeldLayer;
   readonly #tree: ImageTree;
 
-  private constructor(layer: HeldLayer, tree: ImageTree, dockerfile: string, rules: IgnoreRules) {
+  private constructor(
+    store: ImageStore,
+    layer: HeldLayer,
+    tree: ImageTree,
+    dockerfile: string,
+    rules: IgnoreRules,
+  ) {
+    this.#store = store;
     this.#layer = layer;
     this.#tree = tree;
     this.dockerfile = dockerfile;
@@ -44,13 +52,14 @@ export class BuildContext implements AsyncDisposable {
         const own = `${dockerfile}.dockerignore`;
         const rules = [own, ".dockerignore"].map(async (name) => [name, await readText(tree, name)] as const);
         const [name, ignored] = (await Promise.all(rules)).find(([, found]) => found !== undefined) ?? [];
-        return new BuildContext(layer, tree, text, parseIgnoreFile(ignored ?? "", name));
+        return new BuildContext(store, layer, tree, text, parseIgnoreFile(ignored ?? "", name));
       } catch (error) {
         await tree[Symbol.asyncDispose]();
         throw error;
       }
     } catch (error) {
       layer[Symbol.dispose]();
+      await store.dropLayer(layer.facts.digest);
       throw error;
     }
   }
@@ -58,6 +67,7 @@ export class BuildContext implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#tree[Symbol.asyncDispose]();
     this.#layer[Symbol.dispose]();
+    await this.#store.dropLayer(this.#layer.facts.digest);
   }
 }
 

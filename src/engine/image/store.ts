@@ -174,6 +174,18 @@ export class ImageStore {
     });
   }
 
+  /** Removes a layer that no image, nobody who holds it and nothing else needs. Others it leaves alone. */
+  async dropLayer(layer: Digest): Promise<void> {
+    await this.#changes.run(async () => {
+      for (const image of await this.#configs.list()) {
+        const config = await this.#configs.get(image).catch(() => undefined);
+        if (config?.layers.includes(layer)) return;
+      }
+      if (new Set(await this.#otherLayers()).has(layer)) return;
+      this.#quota.free(await this.#layers.drop(layer));
+    });
+  }
+
   /** An image by name or digest. Errors: `not_found`, naming it and listing what there is; `invalid_argument`; `internal` for a damaged one. */
   async get(nameOrDigest: string): Promise<StoredImage> {
     const config = await this.#configOf(nameOrDigest);

@@ -180,20 +180,32 @@ export class LayerStore {
       if (!this.#folders.has(name))
         await rm(join(this.#root, "incoming", name), { recursive: true, force: true });
     }
+    const there = await Promise.all(FOLDERS.map((folder) => readdir(join(this.#root, folder))));
     let layers = 0;
     let bytes = 0;
-    for (const folder of FOLDERS) {
-      for (const hex of await readdir(join(this.#root, folder))) {
-        const digest: Digest = `sha256:${hex}`;
-        if (keep.has(digest) || this.#holds.has(digest)) continue;
-        const path = join(this.#root, folder, hex);
-        const stat = await lstat(path).catch(() => undefined);
-        await rm(path, { recursive: true, force: true });
-        bytes += (stat?.blocks ?? 0) * 512;
-        if (folder === "blobs") layers++;
-      }
+    for (const hex of new Set(there.flat())) {
+      const digest: Digest = `sha256:${hex}`;
+      if (keep.has(digest) || this.#holds.has(digest)) continue;
+      bytes += await this.#remove(digest);
+      layers++;
     }
     return { layers, bytes };
+  }
+
+  /** Removes one layer, unless it is held. Returns the bytes freed. */
+  async drop(digest: Digest): Promise<number> {
+    return this.#holds.has(digest) ? 0 : this.#remove(digest);
+  }
+
+  async #remove(digest: Digest): Promise<number> {
+    let bytes = 0;
+    for (const folder of FOLDERS) {
+      const path = join(this.#root, folder, digest.slice("sha256:".length));
+      const stat = await lstat(path).catch(() => undefined);
+      await rm(path, { recursive: true, force: true });
+      bytes += (stat?.blocks ?? 0) * 512;
+    }
+    return bytes;
   }
 
   /** All layers that are here, with the bytes that they take on disk. */
