@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { SandboxError } from "../contract/errors.ts";
 import type { PullPolicy, SandboxSpecInput } from "../sdk/index.ts";
+import { addMountFlags, type MountFlags, mountsOf } from "./mount-flags.ts";
 import { parseCount, parseMebibytes } from "./quantity.ts";
 
 /** The flags that describe a sandbox, for `run` and `create`; and those of a process, which `exec` has too. */
@@ -15,7 +16,7 @@ export interface ProcessFlags {
   tty?: boolean;
 }
 
-export interface SandboxFlags extends ProcessFlags {
+export interface SandboxFlags extends ProcessFlags, MountFlags {
   name?: string;
   cpus?: number;
   memory?: number;
@@ -49,7 +50,7 @@ export function addSandboxFlags(command: Command): Command {
     .option("-c, --cpus <N>", "virtual CPUs (default: 1)", parseCount)
     .option("-m, --memory <SIZE>", "memory, as 512M or 2G (default: 256M)", parseMebibytes)
     .option("--disk <SIZE>", "space for what it writes, as 8G (default: 4G)", parseMebibytes);
-  return addProcessFlags(command)
+  return addMountFlags(addProcessFlags(command))
     .option("-l, --label <KEY=VALUE>", "attach a label (repeatable)", collect)
     .option(
       "--entrypoint <PROGRAM>",
@@ -71,6 +72,7 @@ export function addSandboxFlags(command: Command): Command {
 /** The spec that the flags ask for. Limits are the daemon's business: it knows the host. */
 export function specOf(image: string, flags: SandboxFlags): SandboxSpecInput {
   refuseTerminal(flags);
+  const mounts = mountsOf(flags);
   return {
     image,
     ...(flags.name !== undefined && { name: flags.name }),
@@ -78,6 +80,7 @@ export function specOf(image: string, flags: SandboxFlags): SandboxSpecInput {
     ...(flags.memory !== undefined && { memoryMiB: flags.memory }),
     ...(flags.disk !== undefined && { diskMiB: flags.disk }),
     ...processOf(flags),
+    ...(mounts.length > 0 && { mounts }),
     ...(flags.label && { labels: pairs(flags.label, "--label") }),
     ...(flags.entrypoint !== undefined && { entrypoint: flags.entrypoint === "" ? [] : [flags.entrypoint] }),
     ...(flags.shell !== undefined && { shell: flags.shell }),

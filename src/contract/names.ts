@@ -11,5 +11,13 @@ export const sandboxName = z
     "a name has 1 to 63 lower-case letters, digits and hyphens, and starts and ends with a letter or digit",
   );
 
+/** A volume's name is a folder's too. */
+export const volumeName = z
+  .string()
+  .regex(
+    /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+    "a volume's name has 1 to 63 lower-case letters, digits and hyphens, and starts and ends with a letter or digit",
+  );
+
 /** A sandbox is addressed by its name or by its id. */
 export const sandboxRef = z.string().min(1).max(64);

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { platformName } from "./images.ts";
+import { mounts } from "./mounts.ts";
 import { sandboxName } from "./names.ts";
 
 /**
@@ -80,6 +81,7 @@ export const sandboxSpec = z
       description: "Main process. When it ends, the sandbox stops. Default: none; the sandbox idles.",
     }),
     labels: z.record(z.string().max(128), z.string().max(1024)).default({}),
+    mounts: mounts.default([]).meta({ description: "Volumes, folders of the host and tmpfs." }),
     autoRemove: z.boolean().default(false).meta({ description: "Remove the sandbox when it stops." }),
   })
   .meta({ id: "SandboxSpec" });

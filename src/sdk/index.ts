@@ -16,6 +16,8 @@ export type {
   ImageUsage,
   LayerProgress,
   LogRecord,
+  Mount,
+  MountInput,
   Platform,
   Progress,
   PruneReport,

@@ -16,6 +16,7 @@ import type { SandboxContext } from "./context.ts";
 import { exportSandbox } from "./export.ts";
 import { newId, newName } from "./identity.ts";
 import { assertLegal } from "./lifecycle.ts";
+import { assertMountsWork } from "./mounts.ts";
 import { type SandboxRecord, sandboxRecord } from "./record.ts";
 import { Sandbox } from "./sandbox.ts";
 
@@ -36,6 +37,7 @@ export class SandboxManager implements Sandboxes {
     { temporary = false }: { temporary?: boolean } = {},
   ): Promise<SandboxInfo> {
     assertMemory(spec.memoryMiB);
+    assertMountsWork(spec.mounts);
     const name = this.reserveName(spec.name);
     let sandbox: Sandbox | undefined;
     try {
