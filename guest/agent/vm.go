@@ -50,6 +50,9 @@ func (v *vm) Setup(s agent.Setup, mark func(string)) (fail *failure.Failure) {
 	return fail
 }
 
+// Mount adds a volume or a tmpfs.
+func (v *vm) Mount(m root.Mount) *failure.Failure { return v.root.Add(v.disks, m) }
+
 // Upper is where the sandbox's writes go.
 func (v *vm) Upper() int { return v.root.Upper() }
 

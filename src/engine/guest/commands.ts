@@ -87,6 +87,23 @@ export function encodePrepare(id: number): Buffer {
   return encodeMessage({ op: "prepare", id });
 }
 
+/** A file system to be added to the root. `target`: absolute path in the sandbox. */
+export type GuestMount =
+  | { type: "tmpfs"; target: string; sizeBytes: number; mode: number }
+  | { type: "volume"; target: string; disk: string; sizeBytes: number; readOnly: boolean };
+
+export function encodeMount(id: number, mount: GuestMount): Buffer {
+  const base = {
+    op: "mount",
+    id,
+    type: mount.type,
+    target: text(mount.target),
+    size: uint64(mount.sizeBytes, "sizeBytes"),
+  };
+  if (mount.type === "tmpfs") return encodeMessage({ ...base, mode: uint64(mount.mode, "mode") });
+  return encodeMessage({ ...base, disk: text(mount.disk), read_only: mount.readOnly });
+}
+
 export function encodePing(id: number): Buffer {
   return encodeMessage({ op: "ping", id });
 }

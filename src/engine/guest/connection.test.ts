@@ -118,6 +118,27 @@ describe("setup", () => {
     });
   });
 
+  test("a mount is asked for with its numbers, and its error comes out", async () => {
+    const asked: unknown[] = [];
+    session.port.guest.answers.mount = (message) => {
+      asked.push(Object.fromEntries(message));
+      return message.get("type") === "tmpfs"
+        ? {}
+        : { error: { code: "invalid_argument", message: "/etc/passwd is no folder" } };
+    };
+    await session.open({ setup });
+    await session.connection.mount({ type: "tmpfs", target: "/scratch", sizeBytes: 4096, mode: 0o1777 });
+    const volume = { target: "/etc/passwd", disk: "volume1", sizeBytes: 2 ** 32, readOnly: true };
+    await expect(session.connection.mount({ type: "volume", ...volume })).rejects.toMatchObject({
+      code: "invalid_argument",
+      message: "/etc/passwd is no folder",
+    });
+    expect(asked).toMatchObject([
+      { op: "mount", type: "tmpfs", target: "/scratch", size: 4096, mode: 0o1777 },
+      { op: "mount", type: "volume", target: "/etc/passwd", disk: "volume1", read_only: true },
+    ]);
+  });
+
   test("short entropy is refused before it is sent", async () => {
     await session.open();
     const short = { ...setup, identity: { ...setup.identity, entropy: Buffer.alloc(31) } };

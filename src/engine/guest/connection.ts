@@ -2,11 +2,13 @@ import type { Duplex } from "node:stream";
 import { SandboxError } from "../../contract/errors.ts";
 import {
   encodeHello,
+  encodeMount,
   encodePing,
   encodePrepare,
   encodeSetup,
   encodeShutdown,
   encodeStart,
+  type GuestMount,
   type ProcessSpec,
   type Setup,
 } from "./commands.ts";
@@ -141,6 +143,20 @@ export class AgentConnection implements Disposable {
    */
   async prepare(wait: Wait = {}): Promise<void> {
     await this.#request("prepare", encodePrepare, () => undefined, wait);
+  }
+
+  /**
+   * Mounts a volume or a tmpfs; after setup and before the first process, mount points that lie in others after those.
+   *
+   * @throws SandboxError `invalid_argument` when the mount point cannot be one, or what the guest failed with
+   */
+  async mount(mount: GuestMount, wait: Wait = {}): Promise<void> {
+    await this.#request(
+      "mount",
+      (id) => encodeMount(id, mount),
+      () => undefined,
+      wait,
+    );
   }
 
   ping(wait: Wait = {}): Promise<PingResult> {

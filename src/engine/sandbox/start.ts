@@ -8,6 +8,7 @@ import type { Template } from "../template/index.ts";
 import type { Machines, SandboxContext } from "./context.ts";
 import { prepareDisks } from "./disks.ts";
 import { newIdentity } from "./identity.ts";
+import { mountAll } from "./mounts.ts";
 import { reachAgent, VmEnded } from "./reach-agent.ts";
 import type { SandboxRecord } from "./record.ts";
 import type { Spans } from "./spans.ts";
@@ -37,10 +38,31 @@ export function runDirectoryOf(context: SandboxContext, id: string): string {
 }
 
 /**
- * Starts the VM of `record`. A template that does not load is put aside and built again, once.
+ * Starts the VM of `record` and mounts what it has beside its root.
  * @throws what failed; no process and no socket is left then
  */
 export async function startMachine(
+  context: SandboxContext,
+  record: SandboxRecord,
+  spans: Spans,
+  operation: OperationContext,
+  onMachine: (machine: Machine) => void,
+): Promise<Started> {
+  const started = await startBare(context, record, spans, operation, onMachine);
+  const { mounts } = record.spec;
+  if (mounts.length === 0) return started;
+  try {
+    await spans.time("mounts", () => mountAll(started.agent, mounts, { signal: operation.signal }));
+    return started;
+  } catch (error) {
+    started.agent.close();
+    await started.machine.kill();
+    throw error;
+  }
+}
+
+/** A template that does not load is put aside and built again, once. */
+async function startBare(
   context: SandboxContext,
   record: SandboxRecord,
   spans: Spans,

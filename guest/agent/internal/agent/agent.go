@@ -13,6 +13,7 @@ import (
 	"microsandbox/agent/internal/loop"
 	"microsandbox/agent/internal/process"
 	"microsandbox/agent/internal/ring"
+	"microsandbox/agent/internal/root"
 	"microsandbox/agent/internal/wire"
 )
 
@@ -28,6 +29,8 @@ type VM interface {
 	Setup(s Setup, mark func(step string)) *failure.Failure
 	// Prepare does, before the state is stored, what need not be done after every load.
 	Prepare() *failure.Failure
+	// Mount adds a file system to the root, once it is set up.
+	Mount(m root.Mount) *failure.Failure
 	// Upper is a descriptor of the file system that takes what the sandbox writes, once it is set up.
 	Upper() int
 	// PowerOff syncs and ends the VM; it does not return.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"microsandbox/agent/internal/failure"
+	"microsandbox/agent/internal/root"
 	"microsandbox/agent/internal/wire"
 )
 
@@ -39,9 +40,10 @@ func (p *socketPort) Write(b []byte) (int, error) {
 
 // fakeVM stands for the machine: the agent's children are ordinary processes.
 type fakeVM struct {
-	off   atomic.Bool
-	setup *failure.Failure
-	upper int
+	off    atomic.Bool
+	setup  *failure.Failure
+	upper  int
+	mounts []root.Mount
 }
 
 func (v *fakeVM) Setup(_ Setup, mark func(string)) *failure.Failure {
@@ -50,8 +52,12 @@ func (v *fakeVM) Setup(_ Setup, mark func(string)) *failure.Failure {
 }
 func (v *fakeVM) Prepare() *failure.Failure { return nil }
 func (v *fakeVM) Upper() int                { return v.upper }
-func (v *fakeVM) PowerOff()                 { v.off.Store(true) }
-func (v *fakeVM) Log(string, string)        {}
+func (v *fakeVM) Mount(m root.Mount) *failure.Failure {
+	v.mounts = append(v.mounts, m)
+	return nil
+}
+func (v *fakeVM) PowerOff()          { v.off.Store(true) }
+func (v *fakeVM) Log(string, string) {}
 
 // SignalAll reaches this process's descendants; PID 1 would reach everyone.
 func (v *fakeVM) SignalAll(signal syscall.Signal) { signalChildren(os.Getpid(), signal) }

@@ -20,6 +20,8 @@ func (a *Agent) request(m wire.Item) {
 		a.prepare(id)
 	case op.Is("setup"):
 		a.setup(id, m)
+	case op.Is("mount"):
+		a.mount(id, m)
 	case op.Is("ping"):
 		b := a.reply(id, 3)
 		b = wire.AppendUint(wire.AppendText(b, "time_ns"), nanoseconds())

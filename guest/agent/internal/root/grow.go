@@ -43,16 +43,24 @@ func (u *Upper) grow(size uint64) *failure.Failure {
 	if size <= u.size {
 		return nil
 	}
+	fail := growTo(u.dir, u.disk, size)
+	if fail == nil {
+		u.size = size
+	}
+	return fail
+}
+
+// growTo grows the ext4 of which dir is an open folder.
+func growTo(dir int, disk string, size uint64) *failure.Failure {
 	var st syscall.Statfs_t
-	if err := syscall.Fstatfs(u.dir, &st); err != nil {
-		return failed("look at the ext4 on "+u.disk, err)
+	if err := syscall.Fstatfs(dir, &st); err != nil {
+		return failed("look at the ext4 on "+disk, err)
 	}
 	blocks := size / uint64(st.Bsize)
-	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(u.dir), resizeFS, uintptr(unsafe.Pointer(&blocks)))
+	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(dir), resizeFS, uintptr(unsafe.Pointer(&blocks)))
 	if errno != 0 {
-		return failed("grow the ext4 on "+u.disk, errno)
+		return failed("grow the ext4 on "+disk, errno)
 	}
-	u.size = size
 	return nil
 }
 

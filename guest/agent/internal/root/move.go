@@ -56,6 +56,7 @@ func (r *Root) Leave() {
 	if r == nil {
 		return
 	}
+	r.leaveVolumes()
 	const readOnly = syscall.MS_REMOUNT | syscall.MS_RDONLY
 	_ = mount("", "/", "", readOnly, "")
 	// The ext4 has no path below the new root; its descriptor still leads there.

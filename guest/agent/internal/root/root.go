@@ -41,7 +41,8 @@ type Host struct{ Name, Address string }
 
 // Root is the mounted root: what is needed to leave it cleanly.
 type Root struct {
-	upper *Upper
+	upper   *Upper
+	volumes []int // root directories of the volumes that are written to
 }
 
 // Upper is a descriptor of the file system that holds the overlay's upper directory, "upper". It has no path any more.
@@ -113,7 +114,7 @@ func Enter(disks map[string]string, fresh *Upper, o Options, mark Mark) (*Root, 
 		return nil, fail
 	}
 	mark("switch_root")
-	return &Root{upper}, nil
+	return &Root{upper: upper}, nil
 }
 
 func failed(step string, err error) *failure.Failure {
