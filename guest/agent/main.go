@@ -12,6 +12,7 @@ import (
 	"microsandbox/agent/internal/agent"
 	"microsandbox/agent/internal/boot"
 	"microsandbox/agent/internal/builtin"
+	"microsandbox/agent/internal/cgroup"
 	"microsandbox/agent/internal/failure"
 	"microsandbox/agent/internal/link"
 	"microsandbox/agent/internal/root"
@@ -49,6 +50,10 @@ func serve() error {
 		return err
 	}
 	root.Prepare()
+	groups, err := cgroup.Prepare(cgroup.Measured())
+	if err != nil {
+		boot.Log("error", err.Error()) // without limits the sandbox runs all the same
+	}
 	v, err := newVM(machine)
 	if err != nil {
 		return err
@@ -58,7 +63,7 @@ func serve() error {
 		return err
 	}
 	a, err := agent.New(agent.Settings{
-		Port: port, VM: v, Boot: bootID(), Budget: budget(), Warm: warmRings,
+		Port: port, VM: v, Boot: bootID(), Budget: budget(), Warm: warmRings, Groups: groups,
 	})
 	if err != nil {
 		return err

@@ -153,11 +153,14 @@ const messages: Record<string, CborValue> = {
   },
   signal: { op: "signal", signal: 15, group: false },
   "signal to the group": { op: "signal", signal: 64, group: true },
+  "signal to the tree": { op: "signal", signal: 9, group: true, tree: true },
   resize: { op: "resize", rows: 50, cols: 132 },
   close: { op: "close" },
   "exit with a code": { op: "exit", code: 0 },
   "exit with the highest code": { op: "exit", code: 255 },
   "exit by a signal": { op: "exit", signal: 9 },
+  "exit for lack of memory": { op: "exit", signal: 9, oom: true },
+  "processes killed for lack of memory": { op: "oom", kills: 3 },
 };
 
 function nested(depth: number): CborValue {

@@ -45,7 +45,8 @@ export const execSpec = z
       .max(2 ** 31 - 1)
       .optional()
       .meta({
-        description: "TERM to the process group after this many milliseconds, KILL two seconds later.",
+        description:
+          "TERM to the process group after this many milliseconds, KILL to all its descendants two seconds later.",
       }),
     rlimits: z
       .partialRecord(z.enum(RLIMITS), z.object({ soft: z.int().min(0), hard: z.int().min(0) }))
@@ -61,6 +62,9 @@ export const exitStatus = z
     exitCode: z.int(),
     signal: z.string().optional().meta({ description: "Name of the signal that ended it, e.g. `SIGKILL`." }),
     timedOut: z.boolean().optional(),
+    outOfMemory: z.boolean().optional().meta({
+      description: "The sandbox's kernel killed it, when processes had used up the sandbox's memory.",
+    }),
   })
   .meta({ id: "ExitStatus" });
 export type ExitStatus = z.output<typeof exitStatus>;

@@ -8,6 +8,8 @@ export class ExecResult {
   readonly signal: string | undefined;
   /** Whether `timeoutMs` ended it. */
   readonly timedOut: boolean;
+  /** Whether the sandbox's kernel killed it, when processes had used up the sandbox's memory. */
+  readonly outOfMemory: boolean;
   /** The first 16 MiB of stdout. */
   readonly stdoutBytes: Buffer;
   readonly stderrBytes: Buffer;
@@ -22,6 +24,7 @@ export class ExecResult {
     this.exitCode = body.exitCode;
     this.signal = body.signal;
     this.timedOut = body.timedOut ?? false;
+    this.outOfMemory = body.outOfMemory ?? false;
     this.stdoutBytes = Buffer.from(body.stdoutBase64, "base64");
     this.stderrBytes = Buffer.from(body.stderrBase64, "base64");
     this.stdoutDropped = body.stdoutDropped;

@@ -155,9 +155,14 @@ function rlimit(name: string, limit: Rlimit | undefined) {
   ];
 }
 
-export function encodeSignal(signal: number, group: boolean): Buffer {
+/** Whom a signal reaches: the process, its process group, or it and all its descendants, whatever groups they are in. */
+export type SignalScope = "process" | "group" | "tree";
+
+export function encodeSignal(signal: number, scope: SignalScope): Buffer {
   if (!Number.isInteger(signal) || signal < 1 || signal > 64) throw invalid(`there is no signal ${signal}`);
-  return encodeMessage({ op: "signal", signal, group });
+  // An agent that knows no trees takes the group.
+  const tree = scope === "tree" ? { tree: true } : {};
+  return encodeMessage({ op: "signal", signal, group: scope !== "process", ...tree });
 }
 
 export function encodeResize(rows: number, cols: number): Buffer {

@@ -27,7 +27,7 @@ import { type Wait, withDeadline } from "./deadline.ts";
 import type { Fields } from "./fields.ts";
 import { type Frame, FrameType, MAX_CHANNEL } from "./frame.ts";
 import { FrameDecoder } from "./frame-decoder.ts";
-import { type AgentLog, GuestLog } from "./guest-log.ts";
+import { GuestLog } from "./guest-log.ts";
 import type { AdoptOptions, CloseReason, OpenOptions, StartOptions } from "./options.ts";
 import { GuestProcess, type ProcessLink } from "./process.ts";
 import { Requests } from "./requests.ts";
@@ -58,6 +58,7 @@ export class AgentConnection implements Disposable {
   readonly #sender: Sender;
   readonly #link: ProcessLink;
   readonly #log: GuestLog | undefined;
+  readonly #onOutOfMemory: ((kills: number) => void) | undefined;
   readonly #requests = new Requests();
   readonly #decoder = new FrameDecoder();
   readonly #processes = new Map<number, GuestProcess>();
@@ -74,11 +75,12 @@ export class AgentConnection implements Disposable {
   #setupResult: SetupResult | undefined;
   #reason: CloseReason | undefined;
 
-  private constructor(stream: Duplex, onLog: ((entry: AgentLog) => void) | undefined) {
+  private constructor(stream: Duplex, { onLog, onOutOfMemory }: OpenOptions) {
     this.#stream = stream;
     this.#sender = new Sender(stream);
     this.#link = { sender: this.#sender, forget: (channel) => this.#forget(channel) };
     this.#log = onLog === undefined ? undefined : new GuestLog(onLog);
+    this.#onOutOfMemory = onOutOfMemory;
     this.#hunter = new SyncHunter(this.#nonce);
     this.closed = this.#closed.promise;
     this.#hello.promise.catch(() => {});
@@ -95,7 +97,7 @@ export class AgentConnection implements Disposable {
    *   common), `internal` (a violation), or what the guest's `setup` failed with
    */
   static async open(stream: Duplex, options: OpenOptions): Promise<AgentConnection> {
-    const connection = new AgentConnection(stream, options.onLog);
+    const connection = new AgentConnection(stream, options);
     try {
       await connection.#open(options);
     } catch (error) {
@@ -337,6 +339,7 @@ export class AgentConnection implements Disposable {
     }
     const message = readConnectionMessage(frame.payload);
     if (message.op === "log") this.#log?.add(message);
+    else if (message.op === "oom") this.#onOutOfMemory?.(message.kills);
     else this.#requests.receive(message);
   }
 

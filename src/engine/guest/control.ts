@@ -13,10 +13,12 @@ export const PROTOCOL_VERSION = 1;
 export const MAX_PROCESSES = 1_024;
 
 const MAX_PID = 2 ** 31 - 1;
+/** More processes than any guest has. */
+const MAX_KILLS = 2 ** 31 - 1;
 const PROSE = 4_096;
 
 /** How a process ended: by its own exit code, or by a signal's number. */
-export type ProcessExit = { code: number } | { signal: number };
+export type ProcessExit = { code: number } | { signal: number; oom?: true };
 
 /** One end and the other of what the guest still holds of an output, in bytes since the process's start. */
 export interface HeldOutput {
@@ -107,7 +109,7 @@ function readExit(fields: Fields): ProcessExit {
   if (fields.has("signal")) {
     const signal = fields.uint("signal", 64);
     if (signal === 0) throw violation("exit, signal: there is no signal 0");
-    return { signal };
+    return fields.has("oom") ? { signal, oom: fields.true("oom") } : { signal };
   }
   return { code: fields.uint("code", 255) };
 }
@@ -115,6 +117,7 @@ function readExit(fields: Fields): ProcessExit {
 /** A message on channel 0 after the hello. */
 export type ConnectionMessage =
   | { op: "log"; level: LogLevel; message: string }
+  | { op: "oom"; kills: number }
   | { op: "reply"; id: number; error: SandboxError }
   | { op: "reply"; id: number; result: Fields };
 
@@ -129,6 +132,7 @@ export function readConnectionMessage(payload: Buffer): ConnectionMessage {
       throw violation("log, level: no such level");
     return { op, level, message: message.prose("message", PROSE) };
   }
+  if (op === "oom") return { op, kills: message.uint("kills", MAX_KILLS) };
   if (op === "reply") {
     const id = message.uint("id");
     if (message.has("error")) return { op, id, error: readError(message.fields("error")) };

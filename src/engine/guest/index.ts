@@ -5,7 +5,14 @@
  * knows neither machines nor images.
  */
 
-export { type GuestMount, type ProcessSpec, RLIMIT_INFINITY, type Rlimit, type Setup } from "./commands.ts";
+export {
+  type GuestMount,
+  type ProcessSpec,
+  RLIMIT_INFINITY,
+  type Rlimit,
+  type Setup,
+  type SignalScope,
+} from "./commands.ts";
 export { connectAgent } from "./connect.ts";
 export { AgentConnection } from "./connection.ts";
 export type {

@@ -20,6 +20,8 @@ export interface OpenOptions extends Wait {
   setup?: Setup | undefined;
   /** The agent's log, at most 64 messages a second. */
   onLog?: ((entry: AgentLog) => void) | undefined;
+  /** The guest's kernel has killed so many processes, since the last call, because user processes had used up their memory. */
+  onOutOfMemory?: ((kills: number) => void) | undefined;
   /** How long to wait for the hello, and for the setup. Default 10,000. */
   timeoutMs?: number | undefined;
 }

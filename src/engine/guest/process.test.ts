@@ -194,7 +194,7 @@ describe("a process", () => {
   test("gets signals, overtaking its stdin", async () => {
     const { process, inGuest } = await session.start(true);
     void process.write(Buffer.alloc(100_000));
-    process.signal(15, true);
+    process.signal(15, "group");
     await session.connection.ping();
     expect(inGuest.signals).toEqual([15]);
     expect(() => process.signal(0)).toThrow(expect.objectContaining({ code: "invalid_argument" }));

@@ -1,5 +1,5 @@
 import { SandboxError } from "../../contract/errors.ts";
-import { encodeClose, encodeResize, encodeSignal } from "./commands.ts";
+import { encodeClose, encodeResize, encodeSignal, type SignalScope } from "./commands.ts";
 import { type ProcessExit, readProcessMessage } from "./control.ts";
 import { decodeCredit, type Frame, FrameType, StreamId } from "./frame.ts";
 import { DEFAULT_WINDOW_BYTES, Output } from "./output.ts";
@@ -135,13 +135,14 @@ export class GuestProcess {
   }
 
   /**
-   * Sends a signal, 1 … 64, to the process or its group. Of a process that has ended it does nothing.
+   * Sends a signal, 1 … 64, to the process, its group or all its tree. Of a process that has ended only
+   * the rest of its tree can be reached, until it is released.
    *
    * @throws SandboxError `resource_exhausted` when 4 MiB of messages wait for a guest that does not read
    */
-  signal(signal: number, group = false): void {
-    const payload = encodeSignal(signal, group);
-    if (this.#live) this.#link.sender.control(this.channel, payload);
+  signal(signal: number, scope: SignalScope = "process"): void {
+    const payload = encodeSignal(signal, scope);
+    if (this.#live || (scope === "tree" && !this.#over)) this.#link.sender.control(this.channel, payload);
   }
 
   /** Tells a process with a terminal its new size. */

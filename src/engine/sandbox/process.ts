@@ -22,7 +22,8 @@ export class SandboxProcess implements EngineProcess {
   private readonly log: SandboxLog;
   private listener: Listener | undefined;
   private detached = false;
-  private timedOut = false;
+  /** When everything of it is killed, on `performance`'s clock; set once its time is up. */
+  private killAtMs: number | undefined;
   private readonly timers: NodeJS.Timeout[] = [];
   /** Output that came before a listener did. */
   private readonly listening = Promise.withResolvers<void>();
@@ -74,7 +75,7 @@ export class SandboxProcess implements EngineProcess {
   }
 
   signal(signal: string): void {
-    this.guest.signal(signalNumber(signal), true);
+    this.guest.signal(signalNumber(signal), "group");
   }
 
   /** To the process itself and not to its group. */
@@ -95,22 +96,31 @@ export class SandboxProcess implements EngineProcess {
 
   private end(exit: ProcessExit): ExitStatus {
     this.clearTimers();
-    this.guest.release();
-    const timedOut = this.timedOut ? { timedOut: true } : {};
+    if (this.killAtMs === undefined) this.guest.release();
+    else setTimeout(() => this.killRest(), Math.max(0, this.killAtMs - performance.now())).unref();
+    const timedOut = this.killAtMs === undefined ? {} : { timedOut: true };
     if ("code" in exit) return { exitCode: exit.code, ...timedOut };
-    return { exitCode: 128 + exit.signal, signal: signalName(exit.signal), ...timedOut };
+    const outOfMemory = exit.oom ? { outOfMemory: true } : {};
+    return { exitCode: 128 + exit.signal, signal: signalName(exit.signal), ...timedOut, ...outOfMemory };
   }
 
   private limitTime(timeoutMs: number): void {
     const after = (ms: number, signal: number) => {
       const timer = setTimeout(() => {
-        this.timedOut = true;
-        this.guest.signal(signal, true);
+        this.killAtMs ??= performance.now() + TIMEOUT_GRACE_MS;
+        // Nothing of a process that has run out of its time may run on.
+        this.guest.signal(signal, signal === KILL ? "tree" : "group");
       }, ms);
       this.timers.push(timer);
     };
     after(timeoutMs, TERM);
     after(timeoutMs + TIMEOUT_GRACE_MS, KILL);
+  }
+
+  /** A process whose time was up may have ended by itself; its descendants have what is left of the grace. */
+  private killRest(): void {
+    this.guest.signal(KILL, "tree");
+    this.guest.release();
   }
 
   private clearTimers(): void {

@@ -16,11 +16,13 @@ import { combineCommand, processSpec } from "./command.ts";
 import type { SandboxContext } from "./context.ts";
 import { assertLegal, assertTransition } from "./lifecycle.ts";
 import { SandboxLog } from "./log.ts";
+import { OutOfMemory } from "./out-of-memory.ts";
 import { SandboxProcess } from "./process.ts";
 import { reachAgent } from "./reach-agent.ts";
 import { type SandboxRecord, toInfo } from "./record.ts";
 import { Spans } from "./spans.ts";
-import { LOG_DIRECTORY, runDirectoryOf, startMachine } from "./start.ts";
+import { type AgentListeners, LOG_DIRECTORY, runDirectoryOf, startMachine } from "./start.ts";
+import { within } from "./within.ts";
 
 const DEFAULT_GRACE_MS = 5_000;
 /** How long a guest may take to power off beyond its grace (spec: 1,500 ms). */
@@ -35,6 +37,7 @@ export class Sandbox {
   private readonly context: SandboxContext;
   private readonly image: ImageConfig;
   private readonly onRemoved: () => void;
+  private readonly outOfMemory: OutOfMemory;
   private record: SandboxRecord;
   private machine: Machine | undefined;
   private agent: AgentConnection | undefined;
@@ -50,6 +53,7 @@ export class Sandbox {
     this.onRemoved = onRemoved;
     this.nextProcess = record.reservedProcesses;
     this.log = new SandboxLog(join(this.directory, LOG_DIRECTORY));
+    this.outOfMemory = new OutOfMemory(context.events, record, this.log);
   }
 
   get id(): string {
@@ -76,6 +80,13 @@ export class Sandbox {
     return toInfo(this.record);
   }
 
+  private get hears(): AgentListeners {
+    return {
+      onLog: (entry) => this.context.onAgentLog(this.id, entry),
+      onOutOfMemory: (kills) => this.outOfMemory.add(kills),
+    };
+  }
+
   private get directory(): string {
     return join(this.context.paths.sandboxes, this.record.id);
   }
@@ -96,7 +107,14 @@ export class Sandbox {
     await mkdir(join(this.directory, LOG_DIRECTORY), { recursive: true, mode: 0o700 });
     try {
       const onMachine = (machine: Machine) => this.save({ machine: machine.record });
-      const { machine, agent } = await startMachine(this.context, this.record, spans, operation, onMachine);
+      const { machine, agent } = await startMachine(
+        this.context,
+        this.record,
+        spans,
+        operation,
+        onMachine,
+        this.hears,
+      );
       this.attach(machine, agent);
       this.transition("running", { startedAt: new Date().toISOString(), timings: spans.list, hasRun: true });
       if (this.record.spec.command !== undefined) {
@@ -123,7 +141,7 @@ export class Sandbox {
     const agent = await reachAgent(machine, {
       filler: true,
       timeoutMs: RECONNECT_TIMEOUT_MS,
-      onLog: (entry) => this.context.onAgentLog(this.id, entry),
+      ...this.hears,
     });
     this.attach(machine, agent);
     await this.adoptProcesses(agent);
@@ -225,6 +243,7 @@ export class Sandbox {
   /** Lets go of the VM without ending it. */
   async detach(): Promise<void> {
     this.agent?.close();
+    this.outOfMemory.end();
     this.machine?.detach();
     await this.log.close();
   }
@@ -247,9 +266,11 @@ export class Sandbox {
       if (by === "host" || this.machine !== machine || this.ending !== undefined) return;
       // The VM's end closes the stream too, and is told right after.
       if ((await within(1_000, machine.exited)) !== undefined || this.ending !== undefined) return;
-      const again = await reachAgent(machine, { filler: true, timeoutMs: RECONNECT_TIMEOUT_MS }).catch(
-        () => undefined,
-      );
+      const again = await reachAgent(machine, {
+        filler: true,
+        timeoutMs: RECONNECT_TIMEOUT_MS,
+        ...this.hears,
+      }).catch(() => undefined);
       if (again === undefined) return this.fail(`the guest's agent was lost: ${error.message}`);
       this.context.events.add({ type: "sandbox.reconnected", sandbox: this.id, message: error.message });
       this.watch(machine, again);
@@ -336,6 +357,7 @@ export class Sandbox {
   private async letGo(): Promise<void> {
     this.agent?.close();
     this.agent = undefined;
+    this.outOfMemory.end();
     this.main = undefined;
     this.machine = undefined;
     this.context.uids.release(this.record.uid);
@@ -372,14 +394,4 @@ export class Sandbox {
 function cancelled(error: unknown, signal: AbortSignal | undefined): SandboxError | undefined {
   if (!signal?.aborted) return undefined;
   return new SandboxError("cancelled", "the start of the sandbox was cancelled", { cause: error });
-}
-
-function within<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(undefined), ms);
-    void promise.then((value) => {
-      clearTimeout(timer);
-      resolve(value);
-    });
-  });
 }

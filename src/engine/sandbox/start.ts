@@ -2,7 +2,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
 import type { OperationContext } from "../engine.ts";
-import type { AgentConnection } from "../guest/index.ts";
+import type { AgentConnection, OpenOptions } from "../guest/index.ts";
 import type { Machine } from "../machine/index.ts";
 import type { Template } from "../template/index.ts";
 import type { Machines, SandboxContext } from "./context.ts";
@@ -30,6 +30,9 @@ export interface Started {
   agent: AgentConnection;
 }
 
+/** Who hears what a guest's agent tells by itself. */
+export type AgentListeners = Pick<OpenOptions, "onLog" | "onOutOfMemory">;
+
 export const LOG_DIRECTORY = "logs";
 
 /** Folder of a sandbox's sockets. */
@@ -47,8 +50,9 @@ export async function startMachine(
   spans: Spans,
   operation: OperationContext,
   onMachine: (machine: Machine) => void,
+  hears: AgentListeners,
 ): Promise<Started> {
-  const started = await startBare(context, record, spans, operation, onMachine);
+  const started = await startBare(context, record, spans, operation, onMachine, hears);
   const { mounts } = record.spec;
   if (mounts.length === 0) return started;
   try {
@@ -68,6 +72,7 @@ async function startBare(
   spans: Spans,
   operation: OperationContext,
   onMachine: (machine: Machine) => void,
+  hears: AgentListeners,
 ): Promise<Started> {
   const { spec } = record;
   const shape = { cpus: spec.cpus, memoryMiB: spec.memoryMiB };
@@ -85,6 +90,7 @@ async function startBare(
       spans,
       operation,
       onMachine,
+      hears,
       template: from,
       rootDirectory: root.directory,
       timeoutMs,
@@ -124,6 +130,7 @@ interface Load {
   spans: Spans;
   operation: OperationContext;
   onMachine: (machine: Machine) => void;
+  hears: AgentListeners;
   template: Template;
   rootDirectory: string;
   timeoutMs: number;
@@ -163,7 +170,7 @@ async function loadMachine(load: Load): Promise<Started> {
           upper: record.hasRun ? "kept" : "fresh",
           upperSizeBytes: diskBytes,
         },
-        onLog: (entry) => context.onAgentLog(record.id, entry),
+        ...load.hears,
       }),
     );
     addGuestSpans(spans, agent);

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"microsandbox/agent/internal/cgroup"
 	"microsandbox/agent/internal/failure"
 	"microsandbox/agent/internal/link"
 	"microsandbox/agent/internal/loop"
@@ -63,6 +64,7 @@ type Agent struct {
 	document   wire.Document
 	shutdown   shutdown
 	logs       logs
+	memory     memory
 }
 
 // Settings are for New.
@@ -72,6 +74,8 @@ type Settings struct {
 	Boot   string // random per boot
 	Budget int64  // bytes of output and input kept in all
 	Warm   int    // rings to allocate in advance
+	// Groups keep user processes within limits; nil: there are none.
+	Groups *cgroup.Groups
 }
 
 // New makes an agent that answers on a port.
@@ -88,6 +92,10 @@ func New(s Settings) (*Agent, error) {
 		return nil, err
 	}
 	a.table.Attach(a.link)
+	a.table.Groups = s.Groups
+	if s.Groups != nil {
+		a.memory.init(a, s.Groups)
+	}
 	a.table.Childless = a.childless
 	a.shutdown.init(a)
 	l.BeforeWait = func() {
@@ -193,7 +201,13 @@ func (a *Agent) onChannel(channel uint32, m wire.Item) {
 		a.start(channel, m)
 	case op.Is("signal"):
 		if n, ok := m.Get("signal").Uint(); ok && n >= 1 && n <= 64 {
-			a.table.Signal(channel, syscall.Signal(n), m.Get("group").True())
+			scope := process.Alone
+			if m.Get("tree").True() {
+				scope = process.Tree
+			} else if m.Get("group").True() {
+				scope = process.Job
+			}
+			a.table.Signal(channel, syscall.Signal(n), scope)
 		}
 	case op.Is("close"):
 		a.table.Close(channel)

@@ -20,6 +20,7 @@ var settings = [][2]string{
 	{"vm/max_map_count", "262144"}, // JVMs and databases ask for it
 	{"vm/stat_interval", "10"},     // fewer wake-ups of an idle VM
 	{"vm/panic_on_oom", "0"},       // PID 1 itself is never a victim (oom_unkillable_task)
+	{"vm/oom_dump_tasks", "0"},     // the kernel's log is not the place for a fork bomb's thousand processes
 }
 
 // maxOpen is nr_open's default, the most the kernel lets a process ask for.

@@ -22,7 +22,7 @@ func (t *Table) AppendList(b []byte) []byte {
 		b = appendRange(wire.AppendText(b, "stdout"), &p.outputs[0])
 		b = appendRange(wire.AppendText(b, "stderr"), &p.outputs[1])
 		if over {
-			b = AppendExit(wire.AppendMap(wire.AppendText(b, "exit"), 1), p.status)
+			b = p.appendExit(wire.AppendMap(wire.AppendText(b, "exit"), p.exitPairs()))
 		}
 	}
 	return b

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"microsandbox/agent/internal/builtin"
+	"microsandbox/agent/internal/cgroup"
 	"microsandbox/agent/internal/link"
 	"microsandbox/agent/internal/loop"
 	"microsandbox/agent/internal/ring"
@@ -36,6 +37,10 @@ type Table struct {
 	Killed int
 	// Upper is the descriptor of the file system that takes what the sandbox writes; −1: none yet.
 	Upper int
+	// Groups are the control groups of user processes; nil: they run without.
+	Groups *cgroup.Groups
+	// OutOfMemory says whether the kernel has just killed for lack of memory.
+	OutOfMemory func() bool
 	// Childless is called when the last process in the VM is gone.
 	Childless func()
 }
@@ -48,9 +53,12 @@ type Process struct {
 	stdin   input
 	outputs [2]output // stdout, stderr
 	status  syscall.WaitStatus
+	killed  bool             // by the host
+	starved bool             // killed by the kernel, when user processes had used up their memory
 	exited  bool             // and reaped: its pid may be another's by now
 	closed  bool             // the host has forgotten it
 	builtin *builtin.Builtin // nil for a program of the sandbox's
+	group   *cgroup.Group    // of it and its descendants; nil: none could be had
 	exitOut bool             // the exit message was sent on this connection
 	quiet   *loop.Timer
 }
@@ -64,7 +72,7 @@ func NewTable(l *loop.Loop, rings *ring.Pool) (*Table, error) {
 	t := &Table{
 		loop: l, rings: rings, devNull: null, Upper: -1,
 		channels: make(map[uint32]*Process, 16), pids: make(map[int]*Process, 16),
-		Childless: func() {},
+		Childless: func() {}, OutOfMemory: func() bool { return false },
 	}
 	t.reaper, err = newReaper(l, t)
 	return t, err
@@ -79,16 +87,30 @@ func (t *Table) Count() int { return len(t.channels) }
 // Running says whether PID 1 has any child.
 func (t *Table) Running() bool { return t.reaper.armed }
 
-// Signal sends a signal to a channel's process or to its group.
-func (t *Table) Signal(channel uint32, signal syscall.Signal, group bool) {
+// Scope is whom a signal reaches.
+type Scope int
+
+const (
+	Alone Scope = iota // the process
+	Job                // its process group
+	Tree               // it and all its descendants, whatever sessions they are in
+)
+
+// Signal sends a signal to a channel's process and, as the scope says, to others.
+func (t *Table) Signal(channel uint32, signal syscall.Signal, scope Scope) {
 	p := t.channels[channel]
-	if p == nil || p.exited {
-		return // a reaped process's pid may be another's by now
+	if p != nil && signal == syscall.SIGKILL {
+		p.killed = true
 	}
-	if group {
-		_ = syscall.Kill(-p.pid, signal)
-	} else {
+	switch {
+	case p == nil:
+	case scope == Tree && p.group != nil:
+		p.group.Signal(signal) // also when the process itself has ended
+	case p.exited: // a reaped process's pid may be another's by now
+	case scope == Alone:
 		_ = syscall.Kill(p.pid, signal)
+	default:
+		_ = syscall.Kill(-p.pid, signal)
 	}
 }
 
@@ -102,6 +124,7 @@ func (t *Table) Close(channel uint32) {
 		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
 	}
 	p.closed = true
+	t.Groups.Return(p.group)
 	delete(t.channels, channel)
 	t.loop.Disarm(p.quiet)
 	p.stdin.release()
@@ -164,6 +187,7 @@ func (t *Table) reaped(pid int, status syscall.WaitStatus) {
 	}
 	delete(t.pids, pid)
 	p.exited, p.status = true, status
+	p.starved = status.Signaled() && status.Signal() == syscall.SIGKILL && !p.killed && t.OutOfMemory()
 	if p.closed {
 		return
 	}
@@ -202,13 +226,24 @@ func (p *Process) finish() {
 	p.exitOut = true
 	p.table.loop.Disarm(p.quiet)
 	k := p.table.link
-	k.End(AppendExit(wire.AppendText(wire.AppendText(wire.AppendMap(k.Begin(p.channel), 2), "op"), "exit"), p.status))
+	b := wire.AppendMap(k.Begin(p.channel), 1+p.exitPairs())
+	k.End(p.appendExit(wire.AppendText(wire.AppendText(b, "op"), "exit")))
 }
 
-// AppendExit appends the pair that tells how a process ended.
-func AppendExit(b []byte, status syscall.WaitStatus) []byte {
-	if status.Signaled() {
-		return wire.AppendUint(wire.AppendText(b, "signal"), uint64(status.Signal()))
+func (p *Process) exitPairs() int {
+	if p.starved {
+		return 2
 	}
-	return wire.AppendUint(wire.AppendText(b, "code"), uint64(status.ExitStatus()))
+	return 1
+}
+
+// appendExit appends the pairs that tell how a process ended.
+func (p *Process) appendExit(b []byte) []byte {
+	if p.starved {
+		b = wire.AppendBool(wire.AppendText(b, "oom"), true)
+	}
+	if p.status.Signaled() {
+		return wire.AppendUint(wire.AppendText(b, "signal"), uint64(p.status.Signal()))
+	}
+	return wire.AppendUint(wire.AppendText(b, "code"), uint64(p.status.ExitStatus()))
 }

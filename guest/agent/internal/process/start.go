@@ -40,9 +40,13 @@ func (t *Table) Start(channel uint32, message wire.Item) *failure.Failure {
 	if err != nil {
 		return exhausted(err)
 	}
-	pid, fail := t.fork(o, pipes.child)
+	if o.builtin == nil {
+		p.group = t.Groups.Take()
+	}
+	pid, fail := t.fork(o, pipes.child, p)
 	pipes.closeChild(t.devNull)
 	if fail != nil {
+		t.Groups.Return(p.group)
 		pipes.closeOwn(t.rings)
 		return fail
 	}
@@ -116,7 +120,7 @@ func (t *Table) forkBuiltin(o order, files []uintptr) (int, *failure.Failure) {
 }
 
 // fork starts the process: who it is, where it is, what it executes, in this order.
-func (t *Table) fork(o order, files []uintptr) (int, *failure.Failure) {
+func (t *Table) fork(o order, files []uintptr, p *Process) (int, *failure.Failure) {
 	if o.builtin != nil {
 		return t.forkBuiltin(o, files)
 	}
@@ -152,11 +156,20 @@ func (t *Table) fork(o order, files []uintptr) (int, *failure.Failure) {
 		return 0, notFound(o.argv[0])
 	}
 	attr.Sys.Ptrace = len(o.limits) > 0
+	p.join(attr.Sys)
 	var err error
 	var command string
 	for _, command = range list {
 		var pid int
-		if pid, err = syscall.ForkExec(command, o.argv, &attr); err == nil {
+		pid, err = syscall.ForkExec(command, o.argv, &attr)
+		if err == syscall.ENODEV && p.group != nil {
+			// Somebody has removed the group: the process runs without one.
+			p.group.Discard()
+			p.group = nil
+			p.join(attr.Sys)
+			pid, err = syscall.ForkExec(command, o.argv, &attr)
+		}
+		if err == nil {
 			return t.limited(pid, o.limits)
 		}
 		if err != syscall.EACCES {
@@ -164,6 +177,14 @@ func (t *Table) fork(o order, files []uintptr) (int, *failure.Failure) {
 		}
 	}
 	return 0, refused(command, o.cwd, id.UID, id.GID, id.Groups, err)
+}
+
+// join has a process begin its life in its group.
+func (p *Process) join(attr *syscall.SysProcAttr) {
+	attr.UseCgroupFD = p.group != nil
+	if p.group != nil {
+		attr.CgroupFD = p.group.Descriptor()
+	}
 }
 
 // limited gives a process its limits, if any were asked for.
