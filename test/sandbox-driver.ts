@@ -143,6 +143,19 @@ export class SandboxDriver implements AsyncDisposable {
     return pids;
   }
 
+  /** Pids of the `msb` of this home whose command line has this in it. */
+  async clientPids(words: string): Promise<number[]> {
+    const pids: number[] = [];
+    for (const name of await readdir("/proc")) {
+      if (!/^\d+$/.test(name)) continue;
+      const line = await readFile(`/proc/${name}/cmdline`, "utf8").catch(() => "");
+      if (!line.startsWith(process.execPath) || !line.includes(words)) continue;
+      const env = await readFile(`/proc/${name}/environ`, "utf8").catch(() => "");
+      if (env.split("\0").includes(`MSB_HOME=${this.home}`)) pids.push(Number(name));
+    }
+    return pids;
+  }
+
   /** What lies in a folder of the home; empty if it is not there. */
   async files(folder: string): Promise<string[]> {
     return (await readdir(join(this.home, folder)).catch(() => [])).sort();

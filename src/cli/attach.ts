@@ -1,5 +1,6 @@
 import { constants } from "node:os";
 import type { ExecProcess, ExitStatus } from "../sdk/index.ts";
+import type { OwnTerminal } from "./own-terminal.ts";
 import { note, writeTo } from "./terminal.ts";
 
 /** Connects a process in a sandbox to this one: its streams, its signals, its exit code. */
@@ -16,12 +17,17 @@ const TIMED_OUT = 124;
 
 /**
  * @param cancel ends the whole operation: for signals before there is a process, and for force
- * @returns the exit code for this process
+ * @param terminal the one that the process was given
+ * @returns the exit code for this process; 0 when it was left running
  */
-export async function attach(process_: ExecProcess, cancel: () => void): Promise<number> {
-  const signals = new SignalForwarding(process_, cancel);
+export async function attach(
+  process_: ExecProcess,
+  cancel: () => void,
+  terminal?: OwnTerminal,
+): Promise<number> {
+  const signals = new SignalForwarding(process_, cancel, terminal !== undefined);
   process_.started.then(
-    () => feedStdin(process_),
+    () => (terminal === undefined ? feedStdin(process_) : terminal.connect(process_)),
     () => {},
   );
   try {
@@ -30,12 +36,14 @@ export async function attach(process_: ExecProcess, cancel: () => void): Promise
       const full = writeTo(event.stream, event.data);
       if (full) await full;
     }
+    if (terminal?.left) return 0;
     throw new Error("the output ended without an exit status");
   } catch (error) {
     if (signals.cancelledBy !== undefined) return 128 + constants.signals[signals.cancelledBy];
     throw error;
   } finally {
     signals[Symbol.dispose]();
+    terminal?.restore();
   }
 }
 
@@ -61,15 +69,18 @@ class SignalForwarding implements Disposable {
   #interrupts = 0;
   #lastInterrupt = 0;
 
-  constructor(process_: ExecProcess, cancel: () => void) {
+  /** @param terminal the process gets its own signals as keys; one that is sent to us means us */
+  constructor(process_: ExecProcess, cancel: () => void, terminal: boolean) {
     this.#process = process_;
     this.#cancel = cancel;
-    process_.started.then(
-      () => {
-        this.#started = true;
-      },
-      () => {},
-    );
+    if (!terminal) {
+      process_.started.then(
+        () => {
+          this.#started = true;
+        },
+        () => {},
+      );
+    }
     for (const signal of FORWARDED) process.on(signal, this.#listener);
   }
 

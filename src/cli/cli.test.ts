@@ -200,8 +200,8 @@ test("a mistyped command is met with a suggestion", async () => {
   });
 });
 
-test("a terminal is refused in so many words; -i is taken as said", async () => {
-  expect((await msb("run", "-it", "msb/base", "sh")).stderr).toContain("sandboxes have no terminals yet");
+test("a terminal that there is not is refused in so many words; -i is taken as said", async () => {
+  expect((await msb("run", "-it", "msb/base", "sh")).stderr).toContain("-t needs a terminal");
   expect((await msb("run", "-i", "msb/base", "true")).code).toBe(0);
 });
 

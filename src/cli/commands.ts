@@ -33,6 +33,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/exec.ts"),
   },
   {
+    name: "shell",
+    group: SANDBOXES,
+    summary: "open a shell in a running sandbox",
+    load: () => import("./commands/shell.ts"),
+  },
+  {
     name: "ls",
     alias: "ps",
     group: SANDBOXES,

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { SandboxError } from "../contract/errors.ts";
 import type { PullPolicy, SandboxSpecInput } from "../sdk/index.ts";
+import { parseDetachKeys } from "./detach-keys.ts";
 import { addMountFlags, type MountFlags, mountsOf } from "./mount-flags.ts";
 import { parseCount, parseMebibytes } from "./quantity.ts";
 
@@ -12,8 +13,13 @@ export interface ProcessFlags {
   envFile?: string[];
   workdir?: string;
   user?: string;
+}
+
+export interface TerminalFlags {
+  /** As Docker's; stdin is connected anyway. */
   interactive?: boolean;
   tty?: boolean;
+  detachKeys?: Buffer;
 }
 
 export interface SandboxFlags extends ProcessFlags, MountFlags {
@@ -39,9 +45,14 @@ export function addProcessFlags(command: Command): Command {
     )
     .option("--env-file <FILE>", "set the variables of a file of KEY=VALUE lines (repeatable)", collect)
     .option("-w, --workdir <DIR>", "working directory (default: the image's)")
-    .option("-u, --user <USER>", "user as name, uid, name:group or uid:gid (default: the image's)")
+    .option("-u, --user <USER>", "user as name, uid, name:group or uid:gid (default: the image's)");
+}
+
+export function addTerminalFlags(command: Command): Command {
+  return command
+    .option("-t, --tty", "give the command a terminal: this one")
     .addOption(new Option("-i, --interactive").hideHelp())
-    .addOption(new Option("-t, --tty").hideHelp());
+    .option("--detach-keys <KEYS>", "keys that leave a terminal (default: ctrl-p,ctrl-q)", parseDetachKeys);
 }
 
 export function addSandboxFlags(command: Command): Command {
@@ -71,7 +82,6 @@ export function addSandboxFlags(command: Command): Command {
 
 /** The spec that the flags ask for. Limits are the daemon's business: it knows the host. */
 export function specOf(image: string, flags: SandboxFlags): SandboxSpecInput {
-  refuseTerminal(flags);
   const mounts = mountsOf(flags);
   return {
     image,
@@ -94,20 +104,12 @@ export function processOf(flags: ProcessFlags): {
   workdir?: string;
   user?: string;
 } {
-  refuseTerminal(flags);
   const env = environment(flags);
   return {
     ...(env && { env }),
     ...(flags.workdir !== undefined && { workdir: flags.workdir }),
     ...(flags.user !== undefined && { user: flags.user }),
   };
-}
-
-function refuseTerminal(flags: ProcessFlags): void {
-  if (!flags.tty) return;
-  throw new SandboxError("unsupported", "sandboxes have no terminals yet", {
-    hint: "leave out -t; stdin, stdout and stderr are connected anyway",
-  });
 }
 
 function environment({ env, envFile }: ProcessFlags): Record<string, string> | undefined {

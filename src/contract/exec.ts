@@ -25,6 +25,31 @@ export const RLIMITS = [
   "stack",
 ] as const;
 
+/** Between TERM and KILL when a process has run out of its time. */
+export const DEFAULT_KILL_AFTER_MS = 2_000;
+
+/** Most rows and columns of a terminal. */
+export const MAX_TERMINAL_SIZE = 4096;
+export const terminalRows = z.int().min(1).max(MAX_TERMINAL_SIZE);
+export const terminalCols = z.int().min(1).max(MAX_TERMINAL_SIZE);
+
+/** What a process has in place of pipes: stdin, stdout and stderr are one terminal, whose output is stdout. */
+export const terminal = z
+  .strictObject({
+    rows: terminalRows.default(24),
+    cols: terminalCols.default(80),
+    term: z
+      .string()
+      .max(128)
+      .regex(/^[\x21-\x7e]*$/, "has letters, digits and signs")
+      .optional()
+      .meta({
+        description: "What it understands, for `TERM`, e.g. `xterm-256color`. Default: `xterm`.",
+      }),
+  })
+  .meta({ id: "Terminal", description: "A terminal in place of pipes. What it shows comes as stdout." });
+export type TerminalInput = z.input<typeof terminal>;
+
 export const execSpec = z
   .strictObject({
     argv: argv.min(1, "a command has at least a name"),
@@ -46,8 +71,12 @@ export const execSpec = z
       .optional()
       .meta({
         description:
-          "TERM to the process group after this many milliseconds, KILL to all its descendants two seconds later.",
+          "TERM to the process group after this many milliseconds, KILL to all its descendants `killAfterMs` later.",
       }),
+    killAfterMs: z.int().min(0).max(600_000).optional().meta({
+      description: "What a process that was told to end has to do so, in milliseconds. Default: 2000.",
+    }),
+    tty: terminal.optional(),
     rlimits: z
       .partialRecord(z.enum(RLIMITS), z.object({ soft: z.int().min(0), hard: z.int().min(0) }))
       .optional(),

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { execSpec, exitStatus } from "./exec.ts";
+import { execSpec, exitStatus, terminalCols, terminalRows } from "./exec.ts";
 import { layerProgress } from "./images.ts";
 import { sandboxInfo, sandboxSpec } from "./sandbox.ts";
 
@@ -24,9 +24,11 @@ export const streamClientMessage = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("signal"), signal: z.string().max(16) }),
   z.strictObject({
     type: z.literal("resize"),
-    rows: z.int().min(1).max(4096),
-    cols: z.int().min(1).max(4096),
+    rows: terminalRows,
+    cols: terminalCols,
   }),
+  /** Go away without ending the process. Answered with `detached`. */
+  z.strictObject({ type: z.literal("detach") }),
 ]);
 export type StreamClientMessage = z.input<typeof streamClientMessage>;
 
@@ -62,6 +64,7 @@ export const streamServerMessage = z.discriminatedUnion("type", [
     bytes: z.int().min(1),
   }),
   z.object({ type: z.literal("exit"), status: exitStatus }),
+  z.object({ type: z.literal("detached") }),
   z.object({ type: z.literal("error"), error: errorBody }),
 ]);
 export type StreamServerMessage = z.output<typeof streamServerMessage>;

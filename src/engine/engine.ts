@@ -102,6 +102,8 @@ export interface EngineProcess {
   endStdin(): void;
   /** @param signal name, e.g. `SIGINT` or `INT`; unknown: `invalid_argument`. Goes to the process group. */
   signal(signal: string): void;
+  /** Gives its terminal another size; without one it does nothing. */
+  resize(rows: number, cols: number): void;
   /** Settles after the last output was given to the listener. Rejects with `unavailable` if the VM is lost. */
   readonly exited: Promise<ExitStatus>;
   /** Lets the process run on without a listener. */

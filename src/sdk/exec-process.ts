@@ -48,6 +48,7 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
   readonly exit: Promise<ExitStatus>;
 
   readonly #started = Promise.withResolvers<{ process: number; pid: number }>();
+  readonly #detached = Promise.withResolvers<void>();
   readonly #exit = Promise.withResolvers<ExitStatus>();
   readonly #socket: Promise<ProcessSocket>;
   readonly #stdin: StdinWindow;
@@ -66,9 +67,10 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
   ) {
     this.started = this.#started.promise;
     this.exit = this.#exit.promise;
-    // All three tell of the same failure; whoever looks at one of them must not be punished for the others.
+    // All of them tell of the same failure; whoever looks at one of them must not be punished for the others.
     this.started.catch(() => {});
     this.exit.catch(() => {});
+    this.#detached.promise.catch(() => {});
     this.#queue = new EventQueue(OUTPUT_LIMIT, (held) => {
       if (held) this.#open?.pause();
       else this.#open?.resume();
@@ -97,6 +99,23 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
       (socket) => socket.say({ type: "signal", signal }),
       () => {},
     );
+  }
+
+  /** Tells a process that has a terminal the terminal's new size; without one it does nothing. */
+  resize(rows: number, cols: number): void {
+    this.#socket.then(
+      (socket) => socket.say({ type: "resize", rows, cols }),
+      () => {},
+    );
+  }
+
+  /**
+   * Lets go of the process, which runs on. What it wrote so far is still to be iterated; then the iteration ends without an exit, and
+   * {@link exit} rejects with `cancelled`. Resolves when the daemon has let go.
+   */
+  async detach(): Promise<void> {
+    (await this.#socket).say({ type: "detach" });
+    await this.#detached.promise;
   }
 
   /** Waits for the end; output that nobody has iterated is thrown away. */
@@ -178,6 +197,13 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
         this.#queue.push({ type: "exit", ...message.status }, 0);
         this.#queue.end();
         this.#exit.resolve(message.status);
+        this.#detached.resolve();
+        break;
+      case "detached":
+        this.#finish();
+        this.#queue.end();
+        this.#exit.reject(new SandboxError("cancelled", "let go of the process, which runs on"));
+        this.#detached.resolve();
         break;
       case "error":
         this.#fail(SandboxError.fromBody(message.error as ErrorBody));
@@ -194,6 +220,7 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
     this.onFailure(error);
     this.#started.reject(error);
     this.#exit.reject(error);
+    this.#detached.reject(error);
     this.#queue.end(error);
   }
 

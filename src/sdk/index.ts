@@ -29,6 +29,7 @@ export type {
   Span,
   TemplateInfo,
   TemplateShape,
+  TerminalInput,
   VersionInfo,
 } from "../contract/index.ts";
 export { type Connection, type ConnectOptions, connect } from "./connection.ts";

@@ -8,6 +8,7 @@ import type {
   SandboxInfo,
   SandboxSpecInput,
   SandboxState,
+  TerminalInput,
 } from "../contract/index.ts";
 import { type Connection, sharedConnection } from "./connection.ts";
 import { ExecProcess } from "./exec-process.ts";
@@ -30,8 +31,12 @@ export interface ExecStreamOptions {
   workdir?: string | undefined;
   /** `name`, `uid`, `name:group` or `uid:gid`. Default: the sandbox's. */
   user?: string | undefined;
-  /** TERM to the process group after so many milliseconds, KILL two seconds later. Default: none. */
+  /** TERM to the process group after so many milliseconds, KILL `killAfterMs` later. Default: none. */
   timeoutMs?: number | undefined;
+  /** Between TERM and KILL. Default: 2,000. */
+  killAfterMs?: number | undefined;
+  /** A terminal in place of pipes: what it shows comes as stdout. */
+  tty?: TerminalInput | undefined;
   rlimits?: ExecRequest["rlimits"];
   /** Ends the process, and rejects with code `cancelled`. */
   signal?: AbortSignal | undefined;
@@ -113,10 +118,12 @@ export class Sandbox implements AsyncDisposable {
       onProgress,
       keep = false,
       timeoutMs,
+      killAfterMs,
+      tty,
       rlimits,
       ...sandbox
     } = options;
-    const exec = { ...(argv.length > 0 && { argv: [...argv] }), timeoutMs, rlimits };
+    const exec = { ...(argv.length > 0 && { argv: [...argv] }), timeoutMs, killAfterMs, tty, rlimits };
     return new RunProcess(connection, { type: "run", sandbox, exec, keep }, { signal, onProgress });
   }
 
@@ -220,7 +227,10 @@ export class Sandbox implements AsyncDisposable {
       body,
       signal,
       // Within the sandbox the command may take as long as it was allowed; the call ends somewhat later at the latest.
-      deadlineMs: options.timeoutMs === undefined ? undefined : options.timeoutMs + QUICK_MS,
+      deadlineMs:
+        options.timeoutMs === undefined
+          ? undefined
+          : options.timeoutMs + (options.killAfterMs ?? 0) + QUICK_MS,
       purpose: `run ${command} in sandbox ${this.name}`,
     });
     return new ExecResult(result);

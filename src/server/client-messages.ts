@@ -24,6 +24,8 @@ export class ClientMessages {
   #gotFirst = false;
   #process: EngineProcess | undefined;
   #signals: string[] = [];
+  #size: { rows: number; cols: number } | undefined;
+  readonly #detached = Promise.withResolvers<"detached">();
   #stdin: Buffer[] = [];
   #queued = 0;
   #consumed = 0;
@@ -59,10 +61,16 @@ export class ClientMessages {
     );
   }
 
+  /** Resolves when the client wants to go and leave the process running. */
+  get detached(): Promise<"detached"> {
+    return this.#detached.promise;
+  }
+
   /** From now on the process gets what the client sends. */
   attach(process: EngineProcess): void {
     this.#process = process;
     for (const signal of this.#signals.splice(0)) this.#signal(process, signal);
+    if (this.#size !== undefined) this.#resize(process, this.#size);
     void this.#pump();
   }
 
@@ -97,7 +105,14 @@ export class ClientMessages {
         else if (this.#signals.length < 16) this.#signals.push(message.signal);
         break;
       case "resize":
-        break; // There is no terminal to resize yet; clients may say it all the same.
+        this.#mustHaveBegun(message.type);
+        this.#size = message;
+        if (this.#process) this.#resize(this.#process, message);
+        break;
+      case "detach":
+        this.#mustHaveBegun(message.type);
+        this.#detached.resolve("detached");
+        break;
     }
   }
 
@@ -152,6 +167,14 @@ export class ClientMessages {
 
   #resume(): void {
     if (this.#socket.isPaused && this.#queued <= STDIN_WINDOW / 2) this.#socket.resume();
+  }
+
+  #resize(process: EngineProcess, { rows, cols }: { rows: number; cols: number }): void {
+    try {
+      process.resize(rows, cols);
+    } catch {
+      // as with a signal
+    }
   }
 
   #signal(process: EngineProcess, signal: string): void {

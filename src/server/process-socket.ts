@@ -24,8 +24,9 @@ export async function serveExec(socket: WebSocket, context: SocketContext, ref: 
   await answering(socket, context, async (client, signal) => {
     const { exec } = await client.first("exec");
     const process = await engine.sandboxes.exec(ref, exec, { signal });
-    if ((await carry(socket, client, process)) === "exited") return;
-    if (leaving.aborted) process.detach();
+    const end = await carry(socket, client, process);
+    if (end === "exited") return;
+    if (end === "detached" || leaving.aborted) process.detach();
     else endAbandoned(process);
   });
 }
@@ -41,6 +42,7 @@ export async function serveRun(socket: WebSocket, context: SocketContext): Promi
       onProgress: (progress) => say(socket, { type: "progress", progress }),
     });
     let started = false;
+    let runsOn: EngineProcess | undefined;
     try {
       say(socket, { type: "sandbox", sandbox: info });
       const argv = sandboxes.commandOf(info.id, exec.argv);
@@ -57,9 +59,14 @@ export async function serveRun(socket: WebSocket, context: SocketContext): Promi
       started = true;
       const end = await carry(socket, client, process);
       if (end === "gone" && keep) process.detach();
+      if (end === "detached") {
+        process.detach();
+        runsOn = process;
+      }
     } finally {
       // A sandbox whose one command never started is of no use to anybody, kept or not.
-      if (!keep || !started) await removeQuietly(engine, info.id);
+      if (runsOn !== undefined && !keep) removeAfter(engine, info.id, runsOn);
+      else if (!keep || !started) await removeQuietly(engine, info.id);
     }
   });
 }
@@ -68,14 +75,18 @@ async function carry(
   socket: WebSocket,
   client: ClientMessages,
   process: EngineProcess,
-): Promise<"exited" | "gone"> {
+): Promise<"exited" | "detached" | "gone"> {
   say(socket, { type: "started", process: process.process, pid: process.pid });
   const output = sendOutput(socket, process);
   client.attach(process);
-  const end = await output;
-  if (end === "gone") {
+  const end = await Promise.race([output, client.detached]);
+  if (end === "gone" || end === "detached") {
     process.exited.catch(() => {}); // whoever gave up on it does not want to hear of its end either
-    return "gone";
+    if (end === "detached") {
+      say(socket, { type: "detached" });
+      socket.close(1000);
+    }
+    return end;
   }
   say(socket, { type: "exit", status: end });
   socket.close(1000);
@@ -125,6 +136,12 @@ function endAbandoned(process: EngineProcess): void {
     () => clearTimeout(timer),
     () => clearTimeout(timer),
   );
+}
+
+/** A sandbox for one command, whose client has gone and let it run on, lives as long as the command. */
+function removeAfter(engine: Engine, id: string, process: EngineProcess): void {
+  const remove = () => void removeQuietly(engine, id).catch(() => {});
+  process.exited.then(remove, remove);
 }
 
 async function removeQuietly(engine: Engine, id: string): Promise<void> {

@@ -2,13 +2,21 @@ import { Command, Option } from "commander";
 import { SandboxError } from "../../contract/errors.ts";
 import { Sandbox } from "../../sdk/index.ts";
 import { attach } from "../attach.ts";
+import { ownTerminal } from "../own-terminal.ts";
 import { ProgressDisplay } from "../progress.ts";
 import { parseMilliseconds } from "../quantity.ts";
-import { addSandboxFlags, commandOf, type SandboxFlags, specOf } from "../sandbox-flags.ts";
+import {
+  addSandboxFlags,
+  addTerminalFlags,
+  commandOf,
+  type SandboxFlags,
+  specOf,
+  type TerminalFlags,
+} from "../sandbox-flags.ts";
 import { note, print } from "../terminal.ts";
 import { printTimings } from "../timings.ts";
 
-interface RunFlags extends SandboxFlags {
+interface RunFlags extends SandboxFlags, TerminalFlags {
   timeout?: number;
   rm?: boolean;
   detach?: boolean;
@@ -25,12 +33,13 @@ Exit code: the command's; 128 + n when signal n ended it; 124 after --timeout; 1
 Examples:
   $ msb run msb/python -- python3 -c 'print(6 * 7)'
   $ echo hello | msb run msb/base -- tr a-z A-Z
+  $ msb run -it msb/base -- sh
   $ msb run --memory 1G --cpus 2 --timeout 30s msb/python -- python3 job.py
   $ msb run --name box msb/base -- touch /root/kept        then: msb exec box -- ls /root
   $ msb run --detach --name web msb/python -- python3 -m http.server`;
 
 export function command(): Command {
-  return addSandboxFlags(new Command("run").description("Run a command in a new sandbox."))
+  return addTerminalFlags(addSandboxFlags(new Command("run").description("Run a command in a new sandbox.")))
     .option("--timeout <DURATION>", "end the command after so long, as 5s or 2m", parseMilliseconds)
     .option("--rm", "remove the sandbox when its command ends, even with --name or --detach")
     .addOption(new Option("-d, --detach", "print the sandbox's name and return at once").conflicts("timeout"))
@@ -46,15 +55,25 @@ async function run(image: string, words: string[], flags: RunFlags): Promise<voi
   const argv = commandOf(words);
   const spec = specOf(image, flags);
   if (flags.detach) {
+    if (flags.tty)
+      throw new SandboxError("invalid_argument", "--detach leaves no terminal to give: leave out -t");
     await runDetached({ ...spec, ...(argv.length > 0 && { command: argv }) }, flags);
     return;
   }
   const began = performance.now();
+  const terminal = ownTerminal(flags);
   const keep = flags.name !== undefined && !flags.rm;
   const cancel = new AbortController();
   using progress = new ProgressDisplay();
   const process_ = Sandbox.run(
-    { ...spec, keep, timeoutMs: flags.timeout, signal: cancel.signal, onProgress: progress.update },
+    {
+      ...spec,
+      keep,
+      timeoutMs: flags.timeout,
+      tty: terminal?.spec,
+      signal: cancel.signal,
+      onProgress: progress.update,
+    },
     argv,
   );
   process_.sandbox.then(progress.done, progress.done);
@@ -62,7 +81,7 @@ async function run(image: string, words: string[], flags: RunFlags): Promise<voi
     () => performance.now() - began,
     () => undefined,
   );
-  process.exitCode = await attach(process_, () => cancel.abort());
+  process.exitCode = await attach(process_, () => cancel.abort(), terminal);
   if (flags.timings) {
     const { timings } = await process_.sandbox;
     const totalMs = performance.now() - began;

@@ -5,6 +5,9 @@ import type { ImageConfig } from "../image/index.ts";
 /** Where commands are looked for if neither the image nor anybody else says; Docker's default. */
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/** What a terminal is that does not say; as Docker. */
+const DEFAULT_TERM = "xterm";
+
 /**
  * The command that a sandbox runs, combined as `docker run` does: `argv` replaces the image's command behind the
  * entrypoint; an entrypoint of the spec also does away with the image's command.
@@ -28,7 +31,10 @@ export function processSpec(
   stdin: boolean,
 ): ProcessSpec {
   const fromImage = Object.fromEntries(image.env.map((entry) => split(entry)));
-  const env = { PATH: DEFAULT_PATH, ...fromImage, ...spec.env, ...exec.env };
+  const { tty } = exec;
+  const pty = tty && { rows: tty.rows, cols: tty.cols, term: tty.term ?? DEFAULT_TERM };
+  // The terminal that is there counts for more than the one that an image was made for.
+  const env = { PATH: DEFAULT_PATH, ...fromImage, ...spec.env, ...(pty && { TERM: pty.term }), ...exec.env };
   return {
     argv: exec.argv,
     env,
@@ -38,6 +44,7 @@ export function processSpec(
     rlimits: exec.rlimits,
     // As Docker: a working directory of the image or the sandbox is made; one that a single command asks for must be there.
     createCwd: exec.workdir === undefined,
+    pty,
   };
 }
 

@@ -1,4 +1,4 @@
-import { type ExitStatus, SandboxError } from "../../contract/index.ts";
+import { DEFAULT_KILL_AFTER_MS, type ExitStatus, SandboxError } from "../../contract/index.ts";
 import type { EngineProcess } from "../engine.ts";
 import type { GuestProcess, OutputName, ProcessExit } from "../guest/index.ts";
 import { outputRecord, type SandboxLog } from "./log.ts";
@@ -8,8 +8,6 @@ type Listener = (stream: OutputName, chunk: Buffer) => void | Promise<void>;
 
 const TERM = 15;
 const KILL = 9;
-/** Between TERM and KILL when a process has run out of its time. */
-const TIMEOUT_GRACE_MS = 2_000;
 
 /**
  * A process of a sandbox, on its way between guest, log and listener. Its output is acknowledged to the guest once it is
@@ -31,7 +29,7 @@ export class SandboxProcess implements EngineProcess {
   constructor(
     guest: GuestProcess,
     log: SandboxLog,
-    options: { timeoutMs?: number | undefined; detached?: boolean } = {},
+    options: { timeoutMs?: number | undefined; killAfterMs?: number | undefined; detached?: boolean } = {},
   ) {
     this.guest = guest;
     this.log = log;
@@ -39,7 +37,7 @@ export class SandboxProcess implements EngineProcess {
     if (options.detached) this.detach();
     this.noteLoss();
     guest.onOutput((stream, offset, chunk) => this.take(stream, offset, chunk));
-    if (options.timeoutMs !== undefined) this.limitTime(options.timeoutMs);
+    if (options.timeoutMs !== undefined) this.limitTime(options.timeoutMs, options.killAfterMs);
     this.exited = guest.exited.then(
       (exit) => this.end(exit),
       (error) => {
@@ -78,6 +76,10 @@ export class SandboxProcess implements EngineProcess {
     this.guest.signal(signalNumber(signal), "group");
   }
 
+  resize(rows: number, cols: number): void {
+    this.guest.resize(rows, cols);
+  }
+
   /** To the process itself and not to its group. */
   signalAlone(signal: string): void {
     this.guest.signal(signalNumber(signal));
@@ -104,17 +106,17 @@ export class SandboxProcess implements EngineProcess {
     return { exitCode: 128 + exit.signal, signal: signalName(exit.signal), ...timedOut, ...outOfMemory };
   }
 
-  private limitTime(timeoutMs: number): void {
+  private limitTime(timeoutMs: number, killAfterMs = DEFAULT_KILL_AFTER_MS): void {
     const after = (ms: number, signal: number) => {
       const timer = setTimeout(() => {
-        this.killAtMs ??= performance.now() + TIMEOUT_GRACE_MS;
+        this.killAtMs ??= performance.now() + killAfterMs;
         // Nothing of a process that has run out of its time may run on.
         this.guest.signal(signal, signal === KILL ? "tree" : "group");
       }, ms);
       this.timers.push(timer);
     };
     after(timeoutMs, TERM);
-    after(timeoutMs + TIMEOUT_GRACE_MS, KILL);
+    after(timeoutMs + killAfterMs, KILL);
   }
 
   /** A process whose time was up may have ended by itself; its descendants have what is left of the grace. */

@@ -154,7 +154,7 @@ export class Sandbox {
     const guest = await this.agent!.start(number, processSpec(this.record.spec, this.image, spec, true), {
       signal: context.signal,
     });
-    const process = new SandboxProcess(guest, this.log, { timeoutMs: spec.timeoutMs });
+    const process = new SandboxProcess(guest, this.log, spec);
     if (context.main) this.endWith(process);
     return process;
   }

@@ -96,6 +96,8 @@ export class LocalProcess implements EngineProcess {
     }
   }
 
+  resize(): void {}
+
   detach(): void {
     this.#child.stdout!.resume();
     this.#child.stderr!.resume();

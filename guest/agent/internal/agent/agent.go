@@ -209,6 +209,12 @@ func (a *Agent) onChannel(channel uint32, m wire.Item) {
 			}
 			a.table.Signal(channel, syscall.Signal(n), scope)
 		}
+	case op.Is("resize"):
+		rows, ok1 := m.Get("rows").Uint()
+		cols, ok2 := m.Get("cols").Uint()
+		if ok1 && ok2 {
+			a.table.Resize(channel, rows, cols)
+		}
 	case op.Is("close"):
 		a.table.Close(channel)
 	}

@@ -68,7 +68,9 @@ func TestFailures(t *testing.T) {
 		{"invalid_argument", 126, []string{"true", "a\x00b"}, nil},
 		{"invalid_argument", 126, []string{"true"}, []any{"rlimits", []any{pairs{"name", "nonsense", "soft", uint64(1), "hard", uint64(1)}}}},
 		{"invalid_argument", 126, []string{"true"}, []any{"rlimits", []any{pairs{"name", "nofile", "soft", uint64(2), "hard", uint64(1)}}}},
-		{"unsupported", 126, []string{"true"}, []any{"pty", pairs{"rows", uint64(1), "cols", uint64(1), "term", "dumb"}}},
+		{"invalid_argument", 126, []string{"true"}, []any{"pty", pairs{"rows", uint64(0), "cols", uint64(1), "term", "dumb"}}},
+		{"invalid_argument", 126, []string{"true"}, []any{"pty", pairs{"rows", uint64(1), "cols", uint64(65536), "term", "dumb"}}},
+		{"invalid_argument", 126, []string{"true"}, []any{"pty", "yes"}},
 	} {
 		r := h.run(uint32(i+1), c.argv, c.more...)
 		code, _ := r.last.Get("error").Get("code").Text()

@@ -2,6 +2,7 @@ package process
 
 import (
 	"syscall"
+	"time"
 
 	"microsandbox/agent/internal/loop"
 	"microsandbox/agent/internal/ring"
@@ -25,7 +26,11 @@ type input struct {
 	received, taken, granted uint64
 	limit                    uint64 // of the latest credit
 	ended                    bool   // the host has sent the end
+	retry                    *loop.Timer
 }
+
+// retryAfter is how soon a terminal that took no more is tried again.
+const retryAfter = 20 * time.Millisecond
 
 // take accepts a data frame.
 func (in *input) take(b []byte) {
@@ -64,6 +69,19 @@ func (in *input) keep(b []byte) {
 		in.ring = r
 	}
 	rings.Write(in.ring, b)
+	in.tryAgain()
+}
+
+// tryAgain arms the timer for a terminal. It does not always tell when it has room: what a line discipline throws away (a line
+// that is too long) frees its buffer without a word.
+func (in *input) tryAgain() {
+	if !in.process.terminal || in.fd < 0 {
+		return
+	}
+	if in.retry == nil {
+		in.retry = loop.NewTimer(func() { in.Ready(0) })
+	}
+	in.process.table.loop.Arm(in.retry, retryAfter)
 }
 
 // write gives the pipe what it takes. After the last reader has gone everything counts as taken and goes nowhere.
@@ -98,6 +116,7 @@ func (in *input) Ready(events uint32) {
 			b := in.ring.At(in.ring.Start(), in.ring.End())
 			n := in.write(b)
 			if n == 0 {
+				in.tryAgain()
 				break
 			}
 			in.taken += uint64(n)
@@ -112,7 +131,8 @@ func (in *input) settle() {
 	if in.taken-in.granted >= stdinGrant {
 		in.grant()
 	}
-	if in.ended && in.taken == in.received {
+	// A terminal stays: there is nobody to type any more, which no program can tell from one who thinks.
+	if in.ended && in.taken == in.received && !in.process.terminal {
 		in.close()
 	}
 }
@@ -128,6 +148,9 @@ func (in *input) grant() {
 }
 
 func (in *input) close() {
+	if in.retry != nil {
+		in.process.table.loop.Disarm(in.retry)
+	}
 	if in.fd >= 0 {
 		in.process.table.loop.Close(in.fd)
 		in.fd = -1

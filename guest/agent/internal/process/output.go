@@ -88,9 +88,10 @@ func (o *output) pump() {
 			t.rings.Commit(o.ring, n)
 			budget -= n
 			// A short read has emptied the pipe (epoll(7)); but if the last writer was gone already, no further
-			// event will tell of the end.
-			o.readable = n == len(room) || o.hungUp
-			if o.process.exited {
+			// event will tell of the end. A terminal's reads are short without that.
+			o.readable = n == len(room) || o.hungUp || o.process.terminal
+			// Not at a terminal: it goes with its session, whoever is still talking there.
+			if o.process.exited && !o.process.terminal {
 				t.loop.Arm(o.process.quiet, silence)
 			}
 		case err == syscall.EINTR:
@@ -124,7 +125,15 @@ func (o *output) end() {
 
 // detach ends the stream although some descendant still holds the pipe. What it writes later goes nowhere; it must
 // not die of it, so the pipe is read on.
+//
+// A terminal is hung up, as one is whose window was closed: what is in its background gets an error and not a signal.
 func (o *output) detach() {
+	if o.process.terminal {
+		o.process.stdin.close()
+		o.end()
+		o.wake()
+		return
+	}
 	newDrain(o.process.table.loop, o.fd)
 	o.fd, o.ended, o.readable = -1, true, false
 	o.wake()

@@ -53,8 +53,9 @@ func (t *Table) openPipes(stdin bool) (*pipes, error) {
 }
 
 func (s *pipes) closeChild(devNull int) {
-	for _, fd := range s.child {
-		if int(fd) != devNull {
+	for i, fd := range s.child {
+		// A terminal is all three of them.
+		if int(fd) != devNull && !(i > 0 && fd == s.child[0]) {
 			_ = syscall.Close(int(fd))
 		}
 	}
@@ -84,7 +85,13 @@ func (t *Table) connect(p *Process, s *pipes) {
 		p.stdin.grant()
 	}
 	for i := range p.outputs {
-		p.outputs[i].open(p, wire.Stdout+byte(i), s.own[i+1], s.rings[i])
-		_ = t.loop.Watch(s.own[i+1], loop.Readable, &p.outputs[i])
+		o := &p.outputs[i]
+		o.open(p, wire.Stdout+byte(i), s.own[i+1], s.rings[i])
+		if o.fd >= 0 {
+			_ = t.loop.Watch(o.fd, loop.Readable, o)
+		} else {
+			o.ended = true
+			o.wake()
+		}
 	}
 }

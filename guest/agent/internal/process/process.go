@@ -59,8 +59,10 @@ type Process struct {
 	closed  bool             // the host has forgotten it
 	builtin *builtin.Builtin // nil for a program of the sandbox's
 	group   *cgroup.Group    // of it and its descendants; nil: none could be had
-	exitOut bool             // the exit message was sent on this connection
-	quiet   *loop.Timer
+	// terminal: it has one in place of pipes. Its output is outputs[0]; outputs[1] ends at once.
+	terminal bool
+	exitOut  bool // the exit message was sent on this connection
+	quiet    *loop.Timer
 }
 
 // NewTable starts the reaper. The link is set by Attach, because each needs the other.

@@ -21,6 +21,7 @@ type order struct {
 	createCwd bool
 	builtin   *builtin.Builtin // instead of a program of the sandbox's; argv is its name and arguments
 	limits    []limit
+	terminal  *terminal // nil: pipes
 }
 
 // Start opens a channel with a new process. A failure carries the exit code to report.
@@ -34,9 +35,9 @@ func (t *Table) Start(channel uint32, message wire.Item) *failure.Failure {
 	if fail != nil {
 		return fail
 	}
-	p := &Process{table: t, channel: channel, builtin: o.builtin}
+	p := &Process{table: t, channel: channel, builtin: o.builtin, terminal: o.terminal != nil}
 	p.quiet = loop.NewTimer(p.silent)
-	pipes, err := t.openPipes(o.stdin)
+	pipes, err := t.openStreams(o)
 	if err != nil {
 		return exhausted(err)
 	}
@@ -62,16 +63,20 @@ func (t *Table) Start(channel uint32, message wire.Item) *failure.Failure {
 	return nil
 }
 
+func (t *Table) openStreams(o order) (*pipes, error) {
+	if o.terminal != nil {
+		return t.openTerminal(o.terminal, o.stdin)
+	}
+	return t.openPipes(o.stdin)
+}
+
 func exhausted(err error) *failure.Failure {
-	return failure.Cannot(126, failure.ResourceExhausted, failure.Describe("cannot make the process's pipes", err))
+	return failure.Cannot(126, failure.ResourceExhausted, failure.Describe("cannot make the process's streams", err))
 }
 
 func parseOrder(m wire.Item) (o order, fail *failure.Failure) {
 	bad := func(message string) (order, *failure.Failure) {
 		return o, failure.Cannot(126, failure.InvalidArgument, message)
-	}
-	if k := m.Get("pty").Kind(); k != wire.Absent && k != wire.Null {
-		return o, failure.Cannot(126, failure.Unsupported, "this guest agent cannot give a process a terminal")
 	}
 	var ok bool
 	if o.argv, ok = m.Get("argv").Texts(); !ok || len(o.argv) == 0 || o.argv[0] == "" {
@@ -98,6 +103,11 @@ func parseOrder(m wire.Item) (o order, fail *failure.Failure) {
 	}
 	o.stdin = m.Get("stdin").True()
 	o.createCwd = m.Get("create_cwd").True()
+	if o.builtin == nil {
+		if o.terminal, fail = parseTerminal(m.Get("pty")); fail != nil {
+			return o, fail
+		}
+	}
 	o.limits, fail = parseLimits(m.Get("rlimits"))
 	return o, fail
 }
@@ -136,6 +146,14 @@ func (t *Table) fork(o order, files []uintptr, p *Process) (int, *failure.Failur
 		}
 	}
 	attr := syscall.ProcAttr{Dir: o.cwd, Env: o.env, Files: files, Sys: &syscall.SysProcAttr{Setsid: true}}
+	if o.terminal != nil {
+		attr.Env = o.terminal.environment(o.env)
+		attr.Sys.Setctty = true // descriptor 0
+		// As a login gives it: whoever works at a terminal owns it. devpts has given it to the group tty.
+		if err := syscall.Fchown(int(files[0]), id.UID, -1); err != nil {
+			return 0, exhausted(err)
+		}
+	}
 	if id.UID != 0 || id.GID != 0 || len(id.Groups) > 0 {
 		attr.Sys.Credential = &syscall.Credential{Uid: uint32(id.UID), Gid: uint32(id.GID), Groups: id.Groups}
 	}
