@@ -4,7 +4,7 @@ import { SandboxError } from "../contract/errors.ts";
 import type { PullPolicy, SandboxSpecInput } from "../sdk/index.ts";
 import { parseDetachKeys } from "./detach-keys.ts";
 import { addMountFlags, type MountFlags, mountsOf } from "./mount-flags.ts";
-import { parseCount, parseMebibytes } from "./quantity.ts";
+import { parseCount, parseMebibytes, parseMilliseconds } from "./quantity.ts";
 
 /** The flags that describe a sandbox, for `run` and `create`; and those of a process, which `exec` has too. */
 
@@ -30,6 +30,8 @@ export interface SandboxFlags extends ProcessFlags, MountFlags {
   label?: string[];
   entrypoint?: string;
   shell?: string;
+  maxDuration?: number;
+  idleTimeout?: number;
   pull?: PullPolicy;
   platform?: string;
 }
@@ -67,6 +69,16 @@ export function addSandboxFlags(command: Command): Command {
       "--entrypoint <PROGRAM>",
       'program that the command is given to; "" for none (default: the image\'s)',
     )
+    .option(
+      "--max-duration <TIME>",
+      "stop it so long after its start, as 1h (default: never)",
+      parseMilliseconds,
+    )
+    .option(
+      "--idle-timeout <TIME>",
+      "stop it when it was idle for so long, as 5m (default: never)",
+      parseMilliseconds,
+    )
     .option("--shell <PATH>", "shell of the SDK's shell() (default: /bin/sh)")
     .addOption(
       new Option(
@@ -94,6 +106,8 @@ export function specOf(image: string, flags: SandboxFlags): SandboxSpecInput {
     ...(flags.label && { labels: pairs(flags.label, "--label") }),
     ...(flags.entrypoint !== undefined && { entrypoint: flags.entrypoint === "" ? [] : [flags.entrypoint] }),
     ...(flags.shell !== undefined && { shell: flags.shell }),
+    ...(flags.maxDuration !== undefined && { maxDurationMs: flags.maxDuration }),
+    ...(flags.idleTimeout !== undefined && { idleTimeoutMs: flags.idleTimeout }),
     ...(flags.pull !== undefined && { pull: flags.pull }),
     ...(flags.platform !== undefined && { platform: flags.platform }),
   };

@@ -19,6 +19,9 @@ export const DEFAULT_DISK_MIB = 4096;
 export const MIN_DISK_MIB = 4096;
 export const MAX_DISK_MIB = 1024 * 1024;
 
+/** A year. */
+export const MAX_LIFETIME_MS = 365 * 24 * 3_600_000;
+
 /** When the image of a sandbox is fetched from its registry. */
 export const PULL_POLICIES = ["missing", "always", "never"] as const;
 export type PullPolicy = (typeof PULL_POLICIES)[number];
@@ -82,6 +85,13 @@ export const sandboxSpec = z
     }),
     labels: z.record(z.string().max(128), z.string().max(1024)).default({}),
     mounts: mounts.default([]).meta({ description: "Volumes, folders of the host and tmpfs." }),
+    maxDurationMs: z.int().min(1).max(MAX_LIFETIME_MS).optional().meta({
+      description: "Stop the sandbox so many milliseconds after its start. Default: never.",
+    }),
+    idleTimeoutMs: z.int().min(1).max(MAX_LIFETIME_MS).optional().meta({
+      description:
+        "Stop the sandbox when for so many milliseconds no process that a client started has run, and nothing was read from it or written to it. Default: never.",
+    }),
     autoRemove: z.boolean().default(false).meta({ description: "Remove the sandbox when it stops." }),
   })
   .meta({ id: "SandboxSpec" });
@@ -111,6 +121,10 @@ export const SANDBOX_STATES = [
 ] as const;
 export type SandboxState = (typeof SANDBOX_STATES)[number];
 
+/** Whether the guest's agent answers. */
+export const SANDBOX_HEALTHS = ["responsive", "unresponsive"] as const;
+export type SandboxHealth = (typeof SANDBOX_HEALTHS)[number];
+
 /** A step of a start, with its place in time. */
 export const span = z
   .object({
@@ -132,6 +146,10 @@ export const sandboxInfo = z
       .string()
       .optional()
       .meta({ description: "Why it is in this state, when there is more to say." }),
+    health: z.enum(SANDBOX_HEALTHS).optional().meta({
+      description:
+        "Whether its agent answers; while it runs. `unresponsive`: its kernel hangs, or the host stands still.",
+    }),
     exitCode: z.int().optional().meta({ description: "Exit code of the main process, once it has ended." }),
     accelerator: z.string().optional(),
     createdAt: z.iso.datetime(),

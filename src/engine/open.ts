@@ -15,6 +15,7 @@ import {
 } from "./image/index.ts";
 import { imagesApi } from "./images.ts";
 import { MachineRoom } from "./machine-room.ts";
+import { millisecondsSetting } from "./milliseconds-setting.ts";
 import { type SandboxContext, SandboxManager, UidPool } from "./sandbox/index.ts";
 import { EventLog, makeHome, openDatabase, SandboxTable } from "./store/index.ts";
 import { templatesApi } from "./templates.ts";
@@ -24,7 +25,8 @@ export interface EngineOptions {
   home: string;
   /**
    * Settings: `MSB_QEMU`, `MSB_ASSETS`, `MSB_ACCELERATOR`, `MSB_JAIL_WITHOUT`, and for very slow hosts
-   * `MSB_BOOT_TIMEOUT_MS`, how long the boot of a template may take (default 60,000). Default: the process's.
+   * `MSB_BOOT_TIMEOUT_MS`, how long the boot of a template may take (default 60,000), `MSB_HEARTBEAT_MS`, how often guests are asked
+   * whether they are there (default 10,000). Default: the process's.
    */
   env?: NodeJS.ProcessEnv;
   /** Hears what guests' agents say of themselves. */
@@ -63,6 +65,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     table: new SandboxTable(database),
     events,
     uids,
+    heartbeatMs: millisecondsSetting(env, "MSB_HEARTBEAT_MS"),
     onAgentLog: (sandbox, { level, message }) => options.onAgentLog?.(sandbox, level, message),
   };
   const sandboxes = new SandboxManager(context);

@@ -23,6 +23,7 @@ export type {
   PruneReport,
   PullPolicy,
   PushResult,
+  SandboxHealth,
   SandboxInfo,
   SandboxSpecInput,
   SandboxState,

@@ -39,10 +39,11 @@ export function command(): Command {
       else {
         printTable(
           ["NAME", "IMAGE", "STATE", "CPUS", "MEMORY", "AGE"],
-          infos.map(({ name, image, state, exitCode, spec, createdAt }) => [
+          infos.map(({ name, image, state, health, exitCode, spec, createdAt }) => [
             name,
             image,
-            exitCode === undefined ? state : `${state} (${exitCode})`,
+            // What does not answer is not what people call running.
+            health === "unresponsive" ? health : exitCode === undefined ? state : `${state} (${exitCode})`,
             String(spec.cpus),
             formatBytes(spec.memoryMiB * 1024 ** 2),
             formatAge(createdAt),

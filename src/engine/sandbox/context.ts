@@ -17,6 +17,8 @@ export interface SandboxContext {
   table: SandboxTable;
   events: EventLog;
   uids: UidPool;
+  /** Milliseconds between two looks at whether a guest's agent answers. Default: 10,000. */
+  heartbeatMs?: number | undefined;
   onAgentLog(sandbox: string, entry: AgentLog): void;
 }
 

@@ -1,5 +1,11 @@
 import { z } from "zod";
-import { SANDBOX_STATES, type SandboxInfo, shownSpec, span } from "../../contract/index.ts";
+import {
+  SANDBOX_STATES,
+  type SandboxHealth,
+  type SandboxInfo,
+  shownSpec,
+  span,
+} from "../../contract/index.ts";
 
 /** All that is kept of a sandbox: enough for a new daemon to take it over. */
 export const sandboxRecord = z.object({
@@ -13,6 +19,8 @@ export const sandboxRecord = z.object({
   createdAt: z.string(),
   startedAt: z.string().optional(),
   stoppedAt: z.string().optional(),
+  /** Nothing has been done with it since then; kept where it has an idle timeout. */
+  idleSince: z.string().optional(),
   timings: z.array(span),
   /** Uid of its VMM; where the daemon is root. */
   uid: z.int().optional(),
@@ -31,7 +39,7 @@ export const sandboxRecord = z.object({
 export type SandboxRecord = z.output<typeof sandboxRecord>;
 
 /** What users are told of it. */
-export function toInfo(record: SandboxRecord): SandboxInfo {
+export function toInfo(record: SandboxRecord, health: SandboxHealth): SandboxInfo {
   const { id, name, spec, imageDigest, state, reason, exitCode, createdAt, startedAt, stoppedAt, timings } =
     record;
   return {
@@ -40,6 +48,7 @@ export function toInfo(record: SandboxRecord): SandboxInfo {
     image: spec.image,
     imageDigest,
     state,
+    ...(state === "running" ? { health } : {}),
     ...(reason === undefined ? {} : { reason }),
     ...(exitCode === undefined ? {} : { exitCode }),
     ...(record.machine === undefined ? {} : { accelerator: record.machine.accelerator }),

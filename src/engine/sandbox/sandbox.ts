@@ -11,17 +11,18 @@ import type { EngineProcess, ExecContext, LogOptions, OperationContext } from ".
 import type { AgentConnection } from "../guest/index.ts";
 import type { ImageConfig } from "../image/index.ts";
 import type { Machine, MachineExit } from "../machine/index.ts";
+import { askToEnd } from "./ask-to-end.ts";
 import { readChanges } from "./changes.ts";
 import { combineCommand, processSpec } from "./command.ts";
 import type { SandboxContext } from "./context.ts";
 import { assertLegal, assertTransition } from "./lifecycle.ts";
 import { SandboxLog } from "./log.ts";
-import { OutOfMemory } from "./out-of-memory.ts";
 import { SandboxProcess } from "./process.ts";
 import { reachAgent } from "./reach-agent.ts";
 import { type SandboxRecord, toInfo } from "./record.ts";
 import { Spans } from "./spans.ts";
-import { type AgentListeners, LOG_DIRECTORY, runDirectoryOf, startMachine } from "./start.ts";
+import { LOG_DIRECTORY, runDirectoryOf, startMachine } from "./start.ts";
+import { Vigil } from "./vigil.ts";
 import { within } from "./within.ts";
 
 const DEFAULT_GRACE_MS = 5_000;
@@ -37,7 +38,7 @@ export class Sandbox {
   private readonly context: SandboxContext;
   private readonly image: ImageConfig;
   private readonly onRemoved: () => void;
-  private readonly outOfMemory: OutOfMemory;
+  private readonly vigil: Vigil;
   private record: SandboxRecord;
   private machine: Machine | undefined;
   private agent: AgentConnection | undefined;
@@ -53,7 +54,10 @@ export class Sandbox {
     this.onRemoved = onRemoved;
     this.nextProcess = record.reservedProcesses;
     this.log = new SandboxLog(join(this.directory, LOG_DIRECTORY));
-    this.outOfMemory = new OutOfMemory(context.events, record, this.log);
+    this.vigil = new Vigil(context, record, this.log, {
+      expired: ({ reason }) => void this.stop(DEFAULT_GRACE_MS, reason).catch(() => {}),
+      save: (changes) => this.save(changes),
+    });
   }
 
   get id(): string {
@@ -77,14 +81,7 @@ export class Sandbox {
   }
 
   get info(): SandboxInfo {
-    return toInfo(this.record);
-  }
-
-  private get hears(): AgentListeners {
-    return {
-      onLog: (entry) => this.context.onAgentLog(this.id, entry),
-      onOutOfMemory: (kills) => this.outOfMemory.add(kills),
-    };
+    return toInfo(this.record, this.vigil.health);
   }
 
   private get directory(): string {
@@ -100,6 +97,7 @@ export class Sandbox {
       exitCode: _exitCode,
       stoppedAt: _stoppedAt,
       mainProcess: _main,
+      idleSince: _idleSince,
       machine: _machine,
       ...kept
     } = this.record;
@@ -113,10 +111,11 @@ export class Sandbox {
         spans,
         operation,
         onMachine,
-        this.hears,
+        this.vigil.hears,
       );
       this.attach(machine, agent);
       this.transition("running", { startedAt: new Date().toISOString(), timings: spans.list, hasRun: true });
+      this.vigil.begin(this.record);
       if (this.record.spec.command !== undefined) {
         const argv = combineCommand(this.record.spec, this.image);
         const main = await this.exec({ argv, env: {} }, { main: true });
@@ -141,20 +140,24 @@ export class Sandbox {
     const agent = await reachAgent(machine, {
       filler: true,
       timeoutMs: RECONNECT_TIMEOUT_MS,
-      ...this.hears,
+      ...this.vigil.hears,
     });
     this.attach(machine, agent);
     await this.adoptProcesses(agent);
+    this.vigil.begin(this.record);
   }
 
   async exec(spec: ExecSpec, context: ExecContext = {}): Promise<EngineProcess> {
     assertLegal("exec", this.name, this.state);
     const number = this.takeProcessNumber();
     if (context.main) this.save({ mainProcess: number });
-    const guest = await this.agent!.start(number, processSpec(this.record.spec, this.image, spec, true), {
+    const done = this.vigil.busy();
+    const started = this.agent!.start(number, processSpec(this.record.spec, this.image, spec, true), {
       signal: context.signal,
     });
-    const process = new SandboxProcess(guest, this.log, spec);
+    started.catch(done);
+    const process = new SandboxProcess(await started, this.log, spec);
+    process.exited.then(done, done);
     if (context.main) this.endWith(process);
     return process;
   }
@@ -163,7 +166,7 @@ export class Sandbox {
   async changes(signal?: AbortSignal): Promise<AsyncIterable<Buffer>> {
     assertLegal("exec", this.name, this.state);
     const number = this.takeProcessNumber();
-    return readChanges({ agent: this.agent!, number, name: this.name, signal });
+    return this.vigil.reading(await readChanges({ agent: this.agent!, number, name: this.name, signal }));
   }
 
   commandOf(argv?: string[]): string[] {
@@ -175,7 +178,7 @@ export class Sandbox {
     this.transition("stopping", reason === undefined ? {} : { reason });
     const { machine, agent } = this;
     this.ending ??= (async () => {
-      const leftMs = await this.askMainToEnd(graceMs);
+      const leftMs = await askToEnd(this.main, this.image.stopSignal, graceMs);
       // A guest that does not follow is ended from outside.
       await agent!.shutdown(leftMs).catch(() => {});
       const gone = await within(POWER_OFF_MS, machine!.exited);
@@ -183,23 +186,6 @@ export class Sandbox {
       await this.ended("stopped", reason ?? "stopped");
     })();
     await this.ending;
-  }
-
-  /** The image may want its main process to be ended by another signal than TERM. Returns what is left of the grace. */
-  private async askMainToEnd(graceMs: number): Promise<number> {
-    const { main, image } = this;
-    if (main === undefined || image.stopSignal === "") return graceMs;
-    const began = performance.now();
-    try {
-      main.signalAlone(image.stopSignal);
-    } catch {
-      return graceMs; // an image may name a signal that there is not
-    }
-    await within(
-      graceMs,
-      main.exited.catch(() => {}),
-    );
-    return Math.max(0, Math.round(graceMs - (performance.now() - began)));
   }
 
   async kill(reason = "killed"): Promise<void> {
@@ -243,7 +229,7 @@ export class Sandbox {
   /** Lets go of the VM without ending it. */
   async detach(): Promise<void> {
     this.agent?.close();
-    this.outOfMemory.end();
+    this.vigil.end();
     this.machine?.detach();
     await this.log.close();
   }
@@ -262,6 +248,7 @@ export class Sandbox {
 
   private watch(machine: Machine, agent: AgentConnection): void {
     this.agent = agent;
+    this.vigil.watch(agent);
     void agent.closed.then(async ({ by, error }) => {
       if (by === "host" || this.machine !== machine || this.ending !== undefined) return;
       // The VM's end closes the stream too, and is told right after.
@@ -269,7 +256,7 @@ export class Sandbox {
       const again = await reachAgent(machine, {
         filler: true,
         timeoutMs: RECONNECT_TIMEOUT_MS,
-        ...this.hears,
+        ...this.vigil.hears,
       }).catch(() => undefined);
       if (again === undefined) return this.fail(`the guest's agent was lost: ${error.message}`);
       this.context.events.add({ type: "sandbox.reconnected", sandbox: this.id, message: error.message });
@@ -290,6 +277,8 @@ export class Sandbox {
         stderrFrom: from("stderr", stderr.end),
       });
       const process = new SandboxProcess(guest, this.log, { detached: true });
+      const done = this.vigil.busy();
+      process.exited.then(done, done);
       if (channel === this.record.mainProcess) this.endWith(process);
     }
     this.noteMainIsGone(agent);
@@ -357,7 +346,7 @@ export class Sandbox {
   private async letGo(): Promise<void> {
     this.agent?.close();
     this.agent = undefined;
-    this.outOfMemory.end();
+    this.vigil.end();
     this.main = undefined;
     this.machine = undefined;
     this.context.uids.release(this.record.uid);

@@ -1,0 +1,114 @@
+import { readFile } from "node:fs/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Sandbox } from "../src/sdk/index.ts";
+import { SandboxDriver, until } from "./sandbox-driver.ts";
+
+/** How long sandboxes run, and whether they answer. */
+describe("a sandbox that runs", () => {
+  let driver: SandboxDriver;
+  beforeAll(async () => {
+    driver = await SandboxDriver.open("lifetime", { env: { MSB_HEARTBEAT_MS: "500" } });
+  });
+  afterAll(() => driver?.[Symbol.asyncDispose]());
+
+  const stopped = (sandbox: Sandbox) =>
+    until(async () => (await sandbox.inspect()).state === "stopped", `${sandbox.name} has stopped`);
+  const expiries = ({ name }: Sandbox) =>
+    driver
+      .seen("sandbox.expired")
+      .filter(({ data }) => data.name === name)
+      .map(({ data }) => data.limit);
+
+  test("for its longest time is stopped, whatever it does", async () => {
+    const sandbox = await driver.create({ maxDurationMs: 3_000 });
+    const { exitCode } = await sandbox.shell("sleep 1000");
+    expect(exitCode).toBe(143);
+    await stopped(sandbox);
+    expect(sandbox.info.reason).toBe("it has run for its longest time, 3 s");
+    expect(expiries(sandbox)).toEqual(["max-duration"]);
+    // The time counts from each start.
+    await sandbox.start();
+    expect((await sandbox.exec("echo", ["again"])).stdout).toBe("again\n");
+    expect(sandbox.info.reason).toBeUndefined();
+  });
+
+  test("and is idle is stopped; one that works, or whose work runs on, is not", async () => {
+    const busy = await driver.create({ idleTimeoutMs: 1_500 });
+    const idle = await driver.create({ idleTimeoutMs: 1_500 });
+    const work = busy.exec("sleep", ["1000"]);
+    work.catch(() => {});
+    await stopped(idle);
+    expect(idle.info.reason).toBe("it was idle for 1.5 s");
+    expect(expiries(idle)).toEqual(["idle-timeout"]);
+    expect((await busy.inspect()).state).toBe("running");
+    await busy.shell("killall sleep");
+    await work;
+    await stopped(busy);
+  });
+
+  test("keeps its limits when the daemon is killed", async () => {
+    const long = await driver.create({ maxDurationMs: 8_000 });
+    const idle = await driver.create({ idleTimeoutMs: 8_000 });
+    await idle.exec("true");
+    await driver.killDaemon();
+    for (const sandbox of [long, idle]) {
+      expect((await sandbox.inspect()).state).toBe("running");
+      await stopped(sandbox);
+    }
+    const since = (at: string | undefined) => Date.parse(at!);
+    expect(since(long.info.stoppedAt) - since(long.info.startedAt)).toBeGreaterThanOrEqual(8_000);
+    expect([...expiries(long), ...expiries(idle)]).toEqual(["max-duration", "idle-timeout"]);
+  });
+
+  test("can be told its limits on the command line", async () => {
+    const { code, stdout } = await driver.msb([
+      "create",
+      "--name",
+      "told",
+      "--max-duration",
+      "1h",
+      "--idle-timeout",
+      "90s",
+      "msb/base",
+    ]);
+    expect([code, stdout]).toEqual([0, "told\n"]);
+    const { spec } = (await Sandbox.get("told", { connection: driver.connection })).info;
+    expect(spec).toMatchObject({ maxDurationMs: 3_600_000, idleTimeoutMs: 90_000 });
+    const wrong = await driver.msb(["create", "--idle-timeout", "90", "msb/base"]);
+    expect(wrong.code).toBe(2);
+    expect(wrong.stderr).toMatch(/a duration needs a unit/);
+  });
+
+  test("and does not answer is reported as unresponsive, until it answers again", async () => {
+    const sandbox = await driver.create({ name: "frozen" });
+    const neighbour = await driver.create({ name: "awake" });
+    expect(sandbox.info.health).toBe("responsive");
+    const vm = await ownVm(sandbox);
+    process.kill(vm, "SIGSTOP");
+    try {
+      await until(async () => (await sandbox.inspect()).health === "unresponsive", "it is unresponsive");
+      const { stdout } = await driver.msb(["ls"]);
+      expect(stdout).toMatch(/^frozen .* unresponsive /m);
+      expect(stdout).toMatch(/^awake .* running /m);
+      expect((await neighbour.inspect()).health).toBe("responsive");
+    } finally {
+      process.kill(vm, "SIGCONT");
+    }
+    await until(async () => (await sandbox.inspect()).health === "responsive", "it is responsive");
+    expect((await sandbox.exec("echo", ["back"])).stdout).toBe("back\n");
+    for (const what of ["unresponsive", "responsive"]) {
+      expect(driver.seen(`sandbox.${what}`).map(({ data }) => data.name)).toEqual(["frozen"]);
+    }
+    await sandbox.kill();
+    expect(sandbox.info.health).toBeUndefined();
+  });
+
+  /** The VM that listens on this sandbox's sockets. */
+  async function ownVm(sandbox: Sandbox): Promise<number> {
+    for (const pid of await driver.vmPids()) {
+      const mounts = await readFile(`/proc/${pid}/mountinfo`, "utf8");
+      if (mounts.includes(sandbox.id)) return pid;
+    }
+    throw new Error(`no VM of ${sandbox.name}`);
+  }
+});
