@@ -58,6 +58,18 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/logs.ts"),
   },
   {
+    name: "stats",
+    group: SANDBOXES,
+    summary: "show what running sandboxes use now",
+    load: () => import("./commands/stats.ts"),
+  },
+  {
+    name: "top",
+    group: SANDBOXES,
+    summary: "show what all running sandboxes use, live",
+    load: () => import("./commands/top.ts"),
+  },
+  {
     name: "start",
     group: SANDBOXES,
     summary: "start a stopped sandbox with the disk it had",

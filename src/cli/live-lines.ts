@@ -34,6 +34,11 @@ export class LiveLines {
     this.#widths = [];
   }
 
+  /** Somebody else has emptied the screen. */
+  forget(): void {
+    this.#widths = [];
+  }
+
   #home(): string {
     // A terminal that was made narrower has wrapped the lines: they take more rows now than when they were drawn.
     const columns = this.#terminal.columns || 80;

@@ -8,6 +8,7 @@ export * from "./errors.ts";
 export * from "./exec.ts";
 export * from "./home.ts";
 export * from "./images.ts";
+export * from "./metrics.ts";
 export * from "./mounts.ts";
 export * from "./names.ts";
 export * from "./records.ts";

@@ -18,6 +18,7 @@ import type {
   PushRequest,
   PushResult,
   SandboxInfo,
+  SandboxMetrics,
   SandboxSpec,
   SandboxState,
   TemplateInfo,
@@ -65,6 +66,10 @@ export interface Sandboxes {
   exec(ref: string, spec: ExecSpec, context?: ExecContext): Promise<EngineProcess>;
   /** The image's entrypoint and command with the spec's and `argv` on top, as `docker run` combines them. */
   commandOf(ref: string, argv?: string[]): string[];
+  /** What a running sandbox uses now. */
+  metrics(ref: string): Promise<SandboxMetrics>;
+  /** What all running sandboxes use now; one that cannot be measured is left out. */
+  allMetrics(): Promise<SandboxMetrics[]>;
   /** What processes wrote, oldest first; with `follow`, until the sandbox is removed or the signal comes. */
   logs(ref: string, options?: LogOptions): AsyncIterable<LogRecord>;
   /** The last `maxBytes` (default 64 KiB) of the VM's console. */

@@ -25,6 +25,7 @@ export type {
   PushResult,
   SandboxHealth,
   SandboxInfo,
+  SandboxMetrics,
   SandboxSpecInput,
   SandboxState,
   Span,
@@ -47,6 +48,7 @@ export type {
   ImageSaveOptions,
   TarOptions,
 } from "./image-transfer.ts";
+export { allMetrics, type WatchMetricsOptions } from "./metrics.ts";
 export type { CallOptions, SlowCallOptions } from "./options.ts";
 export { type LoginOptions, Registry } from "./registry.ts";
 export {

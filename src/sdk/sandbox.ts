@@ -6,6 +6,7 @@ import type {
   LogRecord,
   Progress,
   SandboxInfo,
+  SandboxMetrics,
   SandboxSpecInput,
   SandboxState,
   TerminalInput,
@@ -15,6 +16,7 @@ import { ExecProcess } from "./exec-process.ts";
 import { ExecResult } from "./exec-result.ts";
 import { downloaded, type TarOptions } from "./image-transfer.ts";
 import { jsonLines } from "./json-lines.ts";
+import { type WatchMetricsOptions, watchMetrics } from "./metrics.ts";
 import { type CallOptions, QUICK_MS, SLOW_MS, type SlowCallOptions } from "./options.ts";
 import { RunProcess } from "./run-process.ts";
 
@@ -269,6 +271,24 @@ export class Sandbox implements AsyncDisposable {
     } finally {
       response.destroy();
     }
+  }
+
+  /** What it uses now: CPU, memory, disk, network, processes and pressure; and what it costs the host. It has to run. */
+  async metrics(options: CallOptions = {}): Promise<SandboxMetrics> {
+    const { signal, deadlineMs = QUICK_MS } = options;
+    const purpose = `measure sandbox ${this.name}`;
+    return this.#connection.json({
+      method: "GET",
+      path: this.#path("/metrics"),
+      signal,
+      deadlineMs,
+      purpose,
+    });
+  }
+
+  /** The same again and again, until it stops or the iteration does. */
+  watchMetrics(options: WatchMetricsOptions = {}): AsyncGenerator<SandboxMetrics> {
+    return watchMetrics(this.#connection, this.#path("/metrics/watch"), this.name, options);
   }
 
   /** The last bytes (default 65,536) of the VM's console: what its kernel said. */

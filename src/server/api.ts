@@ -10,6 +10,7 @@ import { addImageBuildRoutes } from "./image-build.ts";
 import { addImageTransferRoutes } from "./image-transfer.ts";
 import { addImageRoutes } from "./images.ts";
 import { addLogRoutes } from "./logs.ts";
+import { addMetricsRoutes } from "./metrics.ts";
 import { addRegistryRoutes } from "./registries.ts";
 import { addSandboxRoutes } from "./sandboxes.ts";
 import { errorResponse, logIfInternal } from "./status.ts";
@@ -55,6 +56,7 @@ export function createApi(context: ApiContext): OpenAPIHono {
   addSandboxRoutes(api, context);
   addExecRoutes(api, context);
   addLogRoutes(api, context);
+  addMetricsRoutes(api, context);
   addEventRoutes(api, context);
   addImageRoutes(api, context);
   addImageTransferRoutes(api, context);

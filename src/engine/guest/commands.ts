@@ -108,6 +108,10 @@ export function encodePing(id: number): Buffer {
   return encodeMessage({ op: "ping", id });
 }
 
+export function encodeStats(id: number): Buffer {
+  return encodeMessage({ op: "stats", id });
+}
+
 export function encodeShutdown(id: number, graceMs: number): Buffer {
   return encodeMessage({ op: "shutdown", id, grace_ms: uint64(graceMs, "graceMs") });
 }

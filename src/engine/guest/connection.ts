@@ -8,6 +8,7 @@ import {
   encodeSetup,
   encodeShutdown,
   encodeStart,
+  encodeStats,
   type GuestMount,
   type ProcessSpec,
   type Setup,
@@ -30,8 +31,10 @@ import { FrameDecoder } from "./frame-decoder.ts";
 import { GuestLog } from "./guest-log.ts";
 import type { AdoptOptions, CloseReason, OpenOptions, StartOptions } from "./options.ts";
 import { GuestProcess, type ProcessLink } from "./process.ts";
+import { ReleasedChannels } from "./released-channels.ts";
 import { Requests } from "./requests.ts";
 import { Sender } from "./sender.ts";
+import { type GuestStats, readStats } from "./stats.ts";
 import { newNonce, SyncHunter, syncSequence } from "./sync.ts";
 import { violation } from "./violation.ts";
 
@@ -40,8 +43,6 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 const SHUTDOWN_EXTRA_MS = 3_000;
 /** Frames handled before other sandboxes get their turn of the event loop. */
 const FRAMES_PER_TURN = 512;
-/** Released channels whose last frames may still be on their way. */
-const REMEMBERED_CHANNELS = 4_096;
 const HOST = "microsandbox";
 
 /**
@@ -64,7 +65,7 @@ export class AgentConnection implements Disposable {
   readonly #processes = new Map<number, GuestProcess>();
   // Listed by the hello and not adopted yet.
   readonly #adoptable = new Set<number>();
-  readonly #released = new Set<number>();
+  readonly #released = new ReleasedChannels();
   readonly #hello = Promise.withResolvers<AgentInfo>();
   readonly #closed = Promise.withResolvers<CloseReason>();
   readonly #hunter: SyncHunter;
@@ -163,6 +164,11 @@ export class AgentConnection implements Disposable {
 
   ping(wait: Wait = {}): Promise<PingResult> {
     return this.#request("ping", encodePing, readPingResult, wait);
+  }
+
+  /** What the guest's kernel counts. @throws SandboxError `unsupported` by an agent of an older template */
+  stats(wait: Wait = {}): Promise<GuestStats> {
+    return this.#request("stats", encodeStats, readStats, wait);
   }
 
   /**
@@ -364,11 +370,6 @@ export class AgentConnection implements Disposable {
   #forget(channel: number): void {
     this.#processes.delete(channel);
     this.#released.add(channel);
-    if (this.#released.size <= REMEMBERED_CHANNELS) return;
-    for (const oldest of this.#released) {
-      this.#released.delete(oldest);
-      break;
-    }
   }
 
   #gone(how: string, cause?: unknown): void {

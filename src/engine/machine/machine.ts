@@ -85,6 +85,11 @@ export interface MachineStatistics {
   cpuSeconds: number;
   /** Memory that is this machine's alone, bytes. */
   privateBytes: number;
+  /** Memory that the VMM's process has at hand, with what it shares with other machines, bytes. */
+  residentBytes: number;
+  /** What the guest has read from and written to its disks, bytes. */
+  diskReadBytes: number;
+  diskWrittenBytes: number;
 }
 
 /** A virtual machine that runs. Its life does not depend on this object's: `detach` lets go of it. */

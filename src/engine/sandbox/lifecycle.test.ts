@@ -7,6 +7,7 @@ const legal: Record<Operation, string[]> = {
   stop: ["running", "paused"],
   kill: ["running", "paused", "stopping"],
   exec: ["running"],
+  measure: ["running", "paused"],
   remove: ["stopped", "failed"],
 };
 

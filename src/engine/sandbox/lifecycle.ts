@@ -16,7 +16,7 @@ const TRANSITIONS: Record<SandboxState, readonly SandboxState[]> = {
   removed: [],
 };
 
-export type Operation = "start" | "stop" | "kill" | "exec" | "remove";
+export type Operation = "start" | "stop" | "kill" | "exec" | "measure" | "remove";
 
 /** In which states an operation is legal. */
 const LEGAL: Record<Operation, readonly SandboxState[]> = {
@@ -24,6 +24,7 @@ const LEGAL: Record<Operation, readonly SandboxState[]> = {
   stop: ["running", "paused"],
   kill: ["running", "paused", "stopping"],
   exec: ["running"],
+  measure: ["running", "paused"],
   remove: ["stopped", "failed"],
 };
 
@@ -54,5 +55,7 @@ export function assertTransition(name: string, from: SandboxState, to: SandboxSt
 }
 
 function past(operation: Exclude<Operation, "exec">): string {
-  return { start: "started", stop: "stopped", kill: "killed", remove: "removed" }[operation];
+  return { start: "started", stop: "stopped", kill: "killed", measure: "measured", remove: "removed" }[
+    operation
+  ];
 }

@@ -1,7 +1,13 @@
 import { readdir, rm } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { join } from "node:path";
-import { type ExecSpec, SandboxError, type SandboxInfo, type SandboxSpec } from "../../contract/index.ts";
+import {
+  type ExecSpec,
+  SandboxError,
+  type SandboxInfo,
+  type SandboxMetrics,
+  type SandboxSpec,
+} from "../../contract/index.ts";
 import type {
   ByteStream,
   EngineProcess,
@@ -120,6 +126,17 @@ export class SandboxManager implements Sandboxes {
 
   commandOf(ref: string, argv?: string[]): string[] {
     return this.find(ref).commandOf(argv);
+  }
+
+  metrics(ref: string): Promise<SandboxMetrics> {
+    return this.find(ref).metrics();
+  }
+
+  async allMetrics(): Promise<SandboxMetrics[]> {
+    const running = this.list({ states: ["running"] });
+    // One that stops meanwhile is left out.
+    const all = await Promise.all(running.map(({ id }) => this.metrics(id).catch(() => undefined)));
+    return all.filter((metrics) => metrics !== undefined);
   }
 
   logs(ref: string, options?: LogOptions) {

@@ -5,6 +5,7 @@ import {
   type LogRecord,
   SandboxError,
   type SandboxInfo,
+  type SandboxMetrics,
   type SandboxState,
 } from "../../contract/index.ts";
 import type { EngineProcess, ExecContext, LogOptions, OperationContext } from "../engine.ts";
@@ -17,6 +18,7 @@ import { combineCommand, processSpec } from "./command.ts";
 import type { SandboxContext } from "./context.ts";
 import { assertLegal, assertTransition } from "./lifecycle.ts";
 import { SandboxLog } from "./log.ts";
+import { measure } from "./metrics.ts";
 import { SandboxProcess } from "./process.ts";
 import { reachAgent } from "./reach-agent.ts";
 import { type SandboxRecord, toInfo } from "./record.ts";
@@ -167,6 +169,12 @@ export class Sandbox {
     assertLegal("exec", this.name, this.state);
     const number = this.takeProcessNumber();
     return this.vigil.reading(await readChanges({ agent: this.agent!, number, name: this.name, signal }));
+  }
+
+  /** What it uses now. That it is looked at does not keep it from being idle. */
+  async metrics(): Promise<SandboxMetrics> {
+    assertLegal("measure", this.name, this.state);
+    return measure(this.record, this.machine!, this.agent!, this.vigil);
   }
 
   commandOf(argv?: string[]): string[] {

@@ -12,6 +12,7 @@ import {
 } from "../../contract/index.ts";
 import type { Engine, OperationContext } from "../../engine/index.ts";
 import { LocalImages } from "./local-images.ts";
+import { localMetrics } from "./local-metrics.ts";
 import { LocalProcess } from "./local-process.ts";
 
 /**
@@ -118,6 +119,11 @@ export function openLocalEngine(home: string): Engine {
         const command = argv ?? spec.command ?? (spec.image === "test/nothing" ? [] : ["echo", "default"]);
         return [...(spec.entrypoint ?? []), ...command];
       },
+      metrics: async (ref) => localMetrics(running(ref).info.id, find(ref).info.name),
+      allMetrics: async () =>
+        [...sandboxes.values()]
+          .filter(({ info }) => info.state === "running")
+          .map(({ info }) => localMetrics(info.id, info.name)),
       async *logs(ref, { follow, tail, signal } = {}) {
         const { log, info } = find(ref);
         let at = tail === undefined ? 0 : Math.max(0, log.length - tail);

@@ -4,6 +4,14 @@ import (
 	"microsandbox/agent/internal/wire"
 )
 
+// capabilities are what this agent can do beside what every agent can.
+var capabilities = [...]string{
+	"changes",
+	"tree",
+	"pty",
+	"stats",
+}
+
 // Hello answers a host: from here on its connection counts.
 func (a *Agent) Hello(f wire.Frame, nonce []byte) {
 	a.connection++
@@ -22,8 +30,10 @@ func (a *Agent) Hello(f wire.Frame, nonce []byte) {
 	b := wire.AppendText(wire.AppendText(wire.AppendMap(a.link.Begin(0), 7), "op"), "hello")
 	b = wire.AppendUint(wire.AppendText(b, "version"), version)
 	b = wire.AppendText(wire.AppendText(b, "agent"), Version)
-	b = wire.AppendArray(wire.AppendText(b, "capabilities"), 3)
-	b = wire.AppendText(wire.AppendText(wire.AppendText(b, "changes"), "tree"), "pty")
+	b = wire.AppendArray(wire.AppendText(b, "capabilities"), len(capabilities))
+	for _, c := range capabilities {
+		b = wire.AppendText(b, c)
+	}
 	b = wire.AppendText(wire.AppendText(b, "phase"), phase)
 	b = wire.AppendText(wire.AppendText(b, "boot"), a.boot)
 	b = wire.AppendText(b, "processes")

@@ -27,6 +27,8 @@ func (a *Agent) request(m wire.Item) {
 		b = wire.AppendUint(wire.AppendText(b, "time_ns"), nanoseconds())
 		b = wire.AppendUint(wire.AppendText(b, "uptime_ms"), uint64(a.loop.Now()/time.Millisecond))
 		a.link.End(wire.AppendUint(wire.AppendText(b, "processes"), uint64(a.table.Count())))
+	case op.Is("stats"):
+		a.stats(id)
 	case op.Is("shutdown"):
 		a.shutdown.begin(id, m)
 	default:

@@ -158,9 +158,19 @@ func (g *Groups) make(pids uint64) (*Group, error) {
 }
 
 // pids is the limit that holds for all groups now.
-func (g *Groups) pids() uint64 {
+func (g *Groups) pids() uint64 { return g.number("pids.max") }
+
+// Processes counts the user processes that there are, with their threads.
+func (g *Groups) Processes() uint64 {
+	if g == nil {
+		return 0
+	}
+	return g.number("pids.current")
+}
+
+func (g *Groups) number(file string) uint64 {
 	var b [32]byte
-	fd, err := open(g.dir, "pids.max", syscall.O_RDONLY)
+	fd, err := open(g.dir, file, syscall.O_RDONLY)
 	if err != nil {
 		return 0
 	}

@@ -6,6 +6,7 @@ import { SandboxError } from "../../../contract/index.ts";
 import type { Machine, MachineExit, MachineRecord, MachineStatistics } from "../machine.ts";
 import { killExactly, startTimeOf } from "../process-identity.ts";
 import { CONSOLE_BYTES } from "./arguments.ts";
+import { diskBytes } from "./block-statistics.ts";
 import { launchFailure, readLog } from "./launch.ts";
 import { Qmp } from "./qmp.ts";
 
@@ -13,6 +14,7 @@ export const QMP_SOCKET = "qmp";
 export const AGENT_SOCKET = "agent";
 const CONTROL_TIMEOUT_MS = 10_000;
 const STORE_TIMEOUT_MS = 60_000;
+const STATISTICS_TIMEOUT_MS = 2_000;
 const POLL_MS = 1;
 /** How long QEMU may take to go once it was killed. */
 const GONE_TIMEOUT_MS = 10_000;
@@ -115,9 +117,13 @@ export class QemuMachine implements Machine {
   }
 
   async statistics(): Promise<MachineStatistics> {
-    const [stat, rollup] = await Promise.all([
+    const [stat, rollup, disks] = await Promise.all([
       readFile(`/proc/${this.record.pid}/stat`, "latin1"),
       readFile(`/proc/${this.record.pid}/smaps_rollup`, "latin1"),
+      // A VMM that does not answer has used what it has used all the same.
+      this.control
+        .then((qmp) => qmp.execute("query-blockstats", undefined, STATISTICS_TIMEOUT_MS))
+        .catch(() => []),
     ]).catch((cause) => {
       throw new SandboxError("unavailable", "the VM's process is gone", { cause });
     });
@@ -127,6 +133,8 @@ export class QemuMachine implements Machine {
       cpuSeconds: (Number(fields[11]) + Number(fields[12])) / 100,
       // Anonymous pages. Pages of files that nobody else maps at the moment are the page cache's.
       privateBytes: Number(/^Anonymous:\s+(\d+)/m.exec(rollup)?.[1] ?? 0) * 1024,
+      residentBytes: Number(/^Rss:\s+(\d+)/m.exec(rollup)?.[1] ?? 0) * 1024,
+      ...diskBytes(disks),
     };
   }
 
