@@ -1,5 +1,12 @@
 import { expect, test } from "vitest";
-import { formatAge, formatBytes, parseCount, parseMebibytes, parseMilliseconds } from "./quantity.ts";
+import {
+  formatAge,
+  formatBytes,
+  parseCount,
+  parseMebibytes,
+  parseMilliseconds,
+  parseMoment,
+} from "./quantity.ts";
 
 test.each([
   ["512M", 512],
@@ -32,6 +39,16 @@ test.each([
 test.each(["", "5", "s", "-5s", "5 s", "5sec", "1m30"])("duration %j is refused", (text) =>
   expect(() => parseMilliseconds(text)).toThrow(/duration/),
 );
+
+test("a time is so long ago, or a date", () => {
+  const now = Date.parse("2026-01-31T12:00:00Z");
+  expect(parseMoment("1h30m", undefined, now)).toBe("2026-01-31T10:30:00.000Z");
+  expect(parseMoment("2026-01-31T12:00:00+01:00")).toBe("2026-01-31T11:00:00.000Z");
+  expect(parseMoment("2026-01-31")).toBe("2026-01-31T00:00:00.000Z");
+  for (const text of ["", "10", "soon", "2026-01-31T99:00", "2026-13-45", "-5m"]) {
+    expect(() => parseMoment(text)).toThrow(/time/);
+  }
+});
 
 test("counts are whole", () => {
   expect(parseCount("4")).toBe(4);

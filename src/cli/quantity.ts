@@ -33,6 +33,17 @@ export function parseMilliseconds(text: string): number {
   return Math.round(total);
 }
 
+/** @returns ISO 8601 of `10m` (so long ago) or of a date and time; one without a zone is this machine's */
+export function parseMoment(text: string, _before?: unknown, now = Date.now()): string {
+  if (/^\d{4}-\d\d-\d\d/.test(text)) {
+    const ms = Date.parse(text);
+    if (!Number.isNaN(ms)) return new Date(ms).toISOString();
+  } else if (/^(\d+(\.\d+)?(ms|s|m|h|d))+$/.test(text)) {
+    return new Date(now - parseMilliseconds(text)).toISOString();
+  }
+  throw new InvalidArgumentError("a time is how long ago, as in 10m, or a date, as in 2026-01-31T12:00:00Z.");
+}
+
 export function parseCount(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("it must be a whole number.");
   return Number(text);

@@ -15,11 +15,13 @@ export const event = z
   .meta({ id: "Event" });
 export type Event = z.output<typeof event>;
 
+export const LOG_STREAMS = ["stdout", "stderr", "system"] as const;
+
 export const logRecord = z
   .object({
     time: z.iso.datetime(),
     process: z.int().meta({ description: "Number of the process within its sandbox." }),
-    stream: z.enum(["stdout", "stderr", "system"]),
+    stream: z.enum(LOG_STREAMS),
     offset: z.int().optional().meta({ description: "Offset of the first byte in the process's stream." }),
     text: z.string().optional(),
     base64: z.string().optional().meta({ description: "In place of `text` where the bytes are not UTF-8." }),

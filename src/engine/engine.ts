@@ -89,6 +89,14 @@ export interface LogOptions {
   follow?: boolean | undefined;
   /** Only the last `tail` records. */
   tail?: number | undefined;
+  /** Only what was written from then, and up to then; ISO 8601. */
+  since?: string | undefined;
+  until?: string | undefined;
+  /** Only of these processes, by their number within the sandbox. */
+  processes?: number[] | undefined;
+  streams?: LogRecord["stream"][] | undefined;
+  /** Only lines that contain this text, each as a record of its own. */
+  grep?: string | undefined;
   signal?: AbortSignal | undefined;
 }
 

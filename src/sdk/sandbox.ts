@@ -69,6 +69,16 @@ export interface LogsOptions extends CallOptions {
   follow?: boolean | undefined;
   /** Only the last so many records. */
   tail?: number | undefined;
+  /** Only what was written from then on; a date, or ISO 8601. */
+  since?: Date | string | undefined;
+  /** Only what was written up to then. */
+  until?: Date | string | undefined;
+  /** Only of these processes, by their number within the sandbox. */
+  processes?: number[] | undefined;
+  /** Only of these streams; `system` is what microsandbox itself has to say. */
+  streams?: LogRecord["stream"][] | undefined;
+  /** Only lines that contain this text, each as a record of its own. It is no pattern. */
+  grep?: string | undefined;
 }
 
 /**
@@ -257,11 +267,19 @@ export class Sandbox implements AsyncDisposable {
 
   /** What its processes wrote, oldest first. */
   async *logs(options: LogsOptions = {}): AsyncGenerator<LogRecord> {
-    const { signal, deadlineMs = QUICK_MS, follow, tail } = options;
+    const { signal, deadlineMs = QUICK_MS, follow, tail, since, until, processes, streams, grep } = options;
     const response = await this.#connection.stream({
       method: "GET",
       path: this.#path("/logs"),
-      query: { follow, tail },
+      query: {
+        follow,
+        tail,
+        since: moment(since),
+        until: moment(until),
+        process: processes?.map(String),
+        stream: streams,
+        grep,
+      },
       signal,
       deadlineMs,
       purpose: `read the logs of sandbox ${this.name}`,
@@ -352,6 +370,10 @@ export class Sandbox implements AsyncDisposable {
     });
     return this.#info;
   }
+}
+
+function moment(when: Date | string | undefined): string | undefined {
+  return when instanceof Date ? when.toISOString() : when;
 }
 
 /** Without the fields that are undefined: JSON has none, and the types of the contract say so too. */

@@ -1,6 +1,6 @@
 import { createRoute, type OpenAPIHono } from "@hono/zod-openapi";
 import { z } from "zod";
-import { logRecord } from "../contract/index.ts";
+import { LOG_STREAMS, logRecord } from "../contract/index.ts";
 import type { ApiContext } from "./context.ts";
 import { ndjsonResponse } from "./ndjson.ts";
 import { failure, json, queryFlag, queryInt, refParam } from "./schemas.ts";
@@ -8,6 +8,10 @@ import { failure, json, queryFlag, queryInt, refParam } from "./schemas.ts";
 /** What processes wrote, and the VM's console. */
 
 const tags = ["logs"];
+
+const moment = z.iso.datetime({ offset: true });
+
+const several = <T extends z.ZodType>(schema: T) => z.union([schema, z.array(schema).max(1_024)]);
 
 const logs = createRoute({
   method: "get",
@@ -20,6 +24,17 @@ const logs = createRoute({
     query: z.object({
       follow: queryFlag.optional().meta({ description: "Go on until the sandbox is removed." }),
       tail: queryInt(0, 1_000_000).optional().meta({ description: "Only the last so many records." }),
+      since: moment.optional().meta({ description: "Only what was written from then on." }),
+      until: moment.optional().meta({ description: "Only what was written up to then." }),
+      process: several(queryInt(0, 2 ** 31 - 1))
+        .optional()
+        .meta({ description: "Only of this process, by its number; may be repeated." }),
+      stream: several(z.enum(LOG_STREAMS))
+        .optional()
+        .meta({ description: "Only of this stream; may be repeated." }),
+      grep: z.string().min(1).max(1024).optional().meta({
+        description: "Only lines that contain this text, each as a record of its own. It is no pattern.",
+      }),
     }),
   },
   responses: {
@@ -51,11 +66,16 @@ const console_ = createRoute({
 export function addLogRoutes(api: OpenAPIHono, { engine, leaving }: ApiContext): void {
   api.openapi(logs, (c) => {
     const { ref } = c.req.valid("param");
-    const { follow, tail } = c.req.valid("query");
+    const { process, stream, ...query } = c.req.valid("query");
     engine.sandboxes.get(ref); // `not_found` has to be a status, not a line
     const stop = new AbortController();
     return ndjsonResponse(
-      engine.sandboxes.logs(ref, { follow, tail, signal: AbortSignal.any([stop.signal, leaving]) }),
+      engine.sandboxes.logs(ref, {
+        ...query,
+        processes: process === undefined ? undefined : [process].flat(),
+        streams: stream === undefined ? undefined : [stream].flat(),
+        signal: AbortSignal.any([stop.signal, leaving]),
+      }),
       stop,
     ) as never;
   });

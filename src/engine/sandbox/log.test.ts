@@ -59,6 +59,43 @@ describe("a sandbox's log", () => {
     expect(seen).toEqual(Array.from({ length: 300 }, (_, i) => `${i}`));
   });
 
+  test("filters what is kept and what comes, and counts the tail behind the filter", async () => {
+    for (const text of ["red\n", "green\n", "dark red\n", "blue\n"]) await write(text, 0);
+    expect(await texts({ grep: "red" })).toEqual(["red\n", "dark red\n"]);
+    expect(await texts({ grep: "red", tail: 1 })).toEqual(["dark red\n"]);
+    expect(await texts({ tail: 0 })).toEqual([]);
+    const following = texts({ follow: true, grep: "red", tail: 1 });
+    await write("no\nred", 6);
+    await write("dish\n", 12);
+    await write("red without an end", 17);
+    await log.close();
+    expect(await following).toEqual(["dark red\n", "reddish\n", "red without an end"]);
+  });
+
+  test("follows until the time that was asked for", async () => {
+    await write("before");
+    const until = new Date(Date.now() + 300).toISOString();
+    expect(await texts({ follow: true, until })).toEqual(["before"]);
+    expect(await texts({ follow: true, until: "2026-01-01T00:00:00Z" })).toEqual([]);
+  });
+
+  test("tells a reader who is too slow what it missed, and keeps a bounded amount for it", async () => {
+    const reader = log.read({ follow: true })[Symbol.asyncIterator]();
+    await write("first");
+    expect((await reader.next()).value?.text).toBe("first");
+    const text = "x".repeat(1024 * 1024);
+    for (let i = 0; i < 12; i++) await write(text, i);
+    const rest = [];
+    for (;;) {
+      const { value } = await reader.next();
+      rest.push(value);
+      if (value?.stream === "system") break;
+    }
+    expect(rest.slice(0, -1)).toHaveLength(8);
+    expect(rest.at(-1)?.text).toMatch(/^4 records skipped/);
+    await reader.return(undefined);
+  });
+
   test("ends a follower when it is closed", async () => {
     const following = texts({ follow: true });
     await write("only");

@@ -1,7 +1,10 @@
-import { isUtf8 } from "node:buffer";
-import { type FileHandle, open, readFile, rename, stat } from "node:fs/promises";
+import { type FileHandle, open, rename } from "node:fs/promises";
 import { join } from "node:path";
 import type { LogRecord } from "../../contract/index.ts";
+import { LogFilter, type LogQuery } from "./log-filter.ts";
+import { type LogSection, recordsOf } from "./log-reader.ts";
+
+export { outputRecord } from "./log-record.ts";
 
 /**
  * What a sandbox's processes wrote: JSON lines, appended. Two files of at most `MAX_FILE` each are kept, the older one behind
@@ -11,8 +14,17 @@ const MAX_FILE = 16 * 1024 * 1024;
 const CURRENT = "output.jsonl";
 const OLDER = "output.1.jsonl";
 
-/** Records that wait for a slow reader; beyond them it is told how many it missed. */
+/** Records, and characters of theirs, that wait for a slow reader; beyond them it is told how many it missed. */
 const MAX_FOLLOWER_QUEUE = 10_000;
+const MAX_FOLLOWER_CHARACTERS = 8 * 1024 * 1024;
+
+export interface ReadOptions extends LogQuery {
+  /** Then what comes, until the log is closed, `until` is past or the signal. */
+  follow?: boolean | undefined;
+  /** Only the last so many of what is kept. */
+  tail?: number | undefined;
+  signal?: AbortSignal | undefined;
+}
 
 interface Waiting {
   record: LogRecord;
@@ -22,6 +34,7 @@ interface Waiting {
 
 interface Follower {
   queue: LogRecord[];
+  characters: number;
   missed: number;
   wake: () => void;
 }
@@ -51,43 +64,67 @@ export class SandboxLog {
     });
   }
 
-  /** Everything kept, oldest first; with `follow`, then what comes, until the log is closed or the signal. */
-  async *read(
-    options: { follow?: boolean; tail?: number; signal?: AbortSignal } = {},
-  ): AsyncGenerator<LogRecord> {
-    const { follow = false, tail, signal } = options;
-    const follower: Follower = { queue: [], missed: 0, wake: () => {} };
-    const abort = () => follower.wake();
-    signal?.addEventListener("abort", abort);
+  /** What is kept and asked for, oldest first. */
+  async *read(options: ReadOptions = {}): AsyncGenerator<LogRecord> {
+    const { tail, signal } = options;
+    const filter = new LogFilter(options);
+    const follow = options.follow === true && !filter.over;
+    const follower: Follower = { queue: [], characters: 0, missed: 0, wake: () => {} };
+    const wake = () => follower.wake();
+    signal?.addEventListener("abort", wake);
+    const end = follow && filter.leftMs !== undefined ? endTimer(filter.leftMs, wake) : undefined;
     try {
-      const kept = await this.inTurn(async () => {
+      const sections = await this.inTurn(async () => {
         if (follow) this.followers.add(follower);
-        return this.records();
+        return this.sections();
       });
-      yield* tail === undefined ? kept : kept.slice(Math.max(0, kept.length - tail));
-      while (follow && !signal?.aborted) {
-        yield* follower.queue.splice(0);
-        if (follower.missed > 0) yield missedRecord(follower);
-        if (this.closed) return;
-        if (follower.queue.length > 0 || signal?.aborted) continue;
-        await new Promise<void>((resolve) => {
-          follower.wake = resolve;
-        });
+      const kept: LogRecord[] = [];
+      for await (const records of recordsOf(sections)) {
+        if (signal?.aborted) return;
+        const wanted = filter.take(records);
+        if (tail === undefined) yield* wanted;
+        else keepLast(kept, wanted, tail);
       }
+      if (!follow) keepLast(kept, filter.rest(), tail);
+      yield* kept;
+      if (follow) yield* this.following(follower, filter, signal);
     } finally {
+      clearTimeout(end);
       this.followers.delete(follower);
-      signal?.removeEventListener("abort", abort);
+      signal?.removeEventListener("abort", wake);
+    }
+  }
+
+  private async *following(
+    follower: Follower,
+    filter: LogFilter,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<LogRecord> {
+    while (!signal?.aborted) {
+      follower.characters = 0;
+      yield* filter.take(follower.queue.splice(0));
+      if (follower.missed > 0) yield missedRecord(follower);
+      if (this.closed || filter.over) {
+        yield* filter.rest();
+        return;
+      }
+      if (follower.queue.length > 0 || signal?.aborted) continue;
+      await new Promise<void>((resolve) => {
+        follower.wake = resolve;
+      });
     }
   }
 
   /** For each process and stream the offset behind the last byte that is in the log, as `process/stream`. */
   async offsets(): Promise<Map<string, number>> {
     const ends = new Map<string, number>();
-    for (const { process, stream, offset, text, base64 } of await this.inTurn(() => this.records())) {
-      if (offset === undefined) continue;
-      const bytes =
-        base64 === undefined ? Buffer.byteLength(text ?? "") : Buffer.byteLength(base64, "base64");
-      ends.set(`${process}/${stream}`, offset + bytes);
+    for await (const records of recordsOf(await this.inTurn(() => this.sections()))) {
+      for (const { process, stream, offset, text, base64 } of records) {
+        if (offset === undefined) continue;
+        const bytes =
+          base64 === undefined ? Buffer.byteLength(text ?? "") : Buffer.byteLength(base64, "base64");
+        ends.set(`${process}/${stream}`, offset + bytes);
+      }
     }
     return ends;
   }
@@ -134,14 +171,16 @@ export class SandboxLog {
   }
 
   private async openFile(): Promise<void> {
-    const path = join(this.directory, CURRENT);
-    this.file = await open(path, "a", 0o600);
-    this.size = (await stat(path)).size;
+    const file = await open(join(this.directory, CURRENT), "a+", 0o600);
+    this.file = file;
+    this.size = (await file.stat()).size;
+    if (this.size === 0) return;
     // A daemon that died while it wrote left half a line; its bytes were not acknowledged and come again.
-    if (this.size > 0 && !(await readFile(path)).subarray(-1).equals(Buffer.from("\n"))) {
-      await this.file.appendFile("\n");
-      this.size += 1;
-    }
+    const last = Buffer.alloc(1);
+    await file.read(last, 0, 1, this.size - 1);
+    if (last[0] === 10) return;
+    await file.appendFile("\n");
+    this.size += 1;
   }
 
   private async rotate(): Promise<void> {
@@ -151,17 +190,41 @@ export class SandboxLog {
     this.size = 0;
   }
 
-  private async records(): Promise<LogRecord[]> {
-    const read = (name: string) => readFile(join(this.directory, name), "utf8").catch(() => "");
-    const lines = (await Promise.all([OLDER, CURRENT].map(read))).join("").split("\n");
-    return lines.map(parse).filter((record) => record !== undefined);
+  /** Both files as they are now; a rotation does not take them away from whoever has opened them. */
+  private async sections(): Promise<LogSection[]> {
+    const sections: LogSection[] = [];
+    for (const name of [OLDER, CURRENT]) {
+      const file = await open(join(this.directory, name), "r").catch(() => undefined);
+      if (file !== undefined) sections.push({ file, bytes: (await file.stat()).size });
+    }
+    return sections;
   }
+}
+
+/** Adds to what is kept, of which only the last `tail` are wanted. */
+function keepLast(kept: LogRecord[], more: readonly LogRecord[], tail = Infinity): void {
+  for (const record of more) kept.push(record);
+  if (kept.length > tail) kept.splice(0, kept.length - tail);
+}
+
+/** The longest that a timer of Node can be set to, which is 24 days; whoever follows for longer is woken then, and goes on. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** A record's time has whole milliseconds: what was written in the last one is still let through. */
+function endTimer(leftMs: number, wake: () => void): NodeJS.Timeout {
+  return setTimeout(wake, Math.min(leftMs + 1, MAX_TIMER_MS));
 }
 
 function give(follower: Follower, batch: Waiting[]): void {
   for (const { record } of batch) {
-    if (follower.queue.length < MAX_FOLLOWER_QUEUE) follower.queue.push(record);
-    else follower.missed++;
+    const full =
+      follower.queue.length >= MAX_FOLLOWER_QUEUE || follower.characters >= MAX_FOLLOWER_CHARACTERS;
+    if (full) {
+      follower.missed++;
+      continue;
+    }
+    follower.queue.push(record);
+    follower.characters += (record.text ?? record.base64 ?? "").length;
   }
   follower.wake();
 }
@@ -170,25 +233,4 @@ function missedRecord(follower: Follower): LogRecord {
   const text = `${follower.missed} records skipped: the reader is too slow\n`;
   follower.missed = 0;
   return { time: new Date().toISOString(), process: 0, stream: "system", text };
-}
-
-/** A chunk of output as a record: text where it is UTF-8 without NULs (each would take six bytes in JSON), else base64. */
-export function outputRecord(
-  process: number,
-  stream: "stdout" | "stderr",
-  offset: number,
-  chunk: Buffer,
-): LogRecord {
-  const time = new Date().toISOString();
-  return isUtf8(chunk) && !chunk.includes(0)
-    ? { time, process, stream, offset, text: chunk.toString("utf8") }
-    : { time, process, stream, offset, base64: chunk.toString("base64") };
-}
-
-function parse(line: string): LogRecord | undefined {
-  try {
-    return JSON.parse(line) as LogRecord;
-  } catch {
-    return undefined;
-  }
 }

@@ -221,12 +221,7 @@ export class Sandbox {
   }
 
   logs(options: LogOptions = {}): AsyncIterable<LogRecord> {
-    const { follow, tail, signal } = options;
-    return this.log.read({
-      ...(follow === undefined ? {} : { follow }),
-      ...(tail === undefined ? {} : { tail }),
-      ...(signal === undefined ? {} : { signal }),
-    });
+    return this.log.read(options);
   }
 
   async console(maxBytes = 64 * 1024): Promise<string> {
