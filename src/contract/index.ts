@@ -6,6 +6,8 @@ export * from "./build.ts";
 export * from "./dockerignore.ts";
 export * from "./errors.ts";
 export * from "./exec.ts";
+export * from "./file-path.ts";
+export * from "./files.ts";
 export * from "./home.ts";
 export * from "./images.ts";
 export * from "./metrics.ts";

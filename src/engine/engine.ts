@@ -6,9 +6,13 @@ import type {
   Event,
   ExecSpec,
   ExitStatus,
+  FileEntry,
+  FileOperation,
+  FileResult,
   ImageDetail,
   ImageInfo,
   ImageUsage,
+  ListFilesRequest,
   LoginRequest,
   LogRecord,
   Progress,
@@ -17,6 +21,7 @@ import type {
   PullRequest,
   PushRequest,
   PushResult,
+  ReadFileRequest,
   SandboxInfo,
   SandboxMetrics,
   SandboxSpec,
@@ -24,6 +29,7 @@ import type {
   TemplateInfo,
   TemplateShape,
   VersionInfo,
+  WriteFileRequest,
 } from "../contract/index.ts";
 
 /**
@@ -64,6 +70,8 @@ export interface Sandboxes {
   remove(ref: string, options?: { force?: boolean }): Promise<void>;
   /** Starts a process. `details.exitCode` of the error is 127 or 126 if the command cannot be run. */
   exec(ref: string, spec: ExecSpec, context?: ExecContext): Promise<EngineProcess>;
+  /** The files of a sandbox; what is asked of them throws `invalid_state` if it does not run. */
+  files(ref: string): SandboxFiles;
   /** The image's entrypoint and command with the spec's and `argv` on top, as `docker run` combines them. */
   commandOf(ref: string, argv?: string[]): string[];
   /** What a running sandbox uses now. */
@@ -78,6 +86,17 @@ export interface Sandboxes {
   export(ref: string, options?: { signal?: AbortSignal }): Promise<ByteStream>;
   /** How many sandboxes have a VM now. */
   runningCount(): number;
+}
+
+/** Files inside a running sandbox. Every error names the path. */
+export interface SandboxFiles {
+  /** Bytes as they are taken. What opening it throws comes before the first. */
+  read(request: ReadFileRequest, signal?: AbortSignal): Promise<ByteStream>;
+  /** @returns the number of bytes written. A body that fails leaves an `atomic` file as it was. */
+  write(request: WriteFileRequest, body: AsyncIterable<Uint8Array>): Promise<number>;
+  /** In pages, in the order of the folder. */
+  list(request: ListFilesRequest): Promise<AsyncIterable<FileEntry[]>>;
+  operate(operation: FileOperation): Promise<FileResult>;
 }
 
 export interface ExecContext extends OperationContext {

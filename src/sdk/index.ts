@@ -6,8 +6,12 @@ export { type ErrorCode, type ErrorOptions, SandboxError } from "../contract/err
 export type {
   ArchiveFormat,
   Check,
+  DiskUsage,
   Event,
   ExitStatus,
+  FileEntry,
+  FileStat,
+  FileType,
   HealthInfo,
   ImageConfigInfo,
   ImageDetail,
@@ -39,6 +43,15 @@ export { Daemon, type StartedDaemon } from "./daemon.ts";
 export { type EventOptions, events } from "./events.ts";
 export { type ExecEvent, ExecProcess, type ExecStdin } from "./exec-process.ts";
 export { ExecResult } from "./exec-result.ts";
+export { pathBytes } from "./file-path.ts";
+export type {
+  FileCallOptions,
+  FilePath,
+  Files,
+  ListFilesOptions,
+  ReadFileOptions,
+  WriteFileOptions,
+} from "./files.ts";
 export { Image } from "./image.ts";
 export type { ImageBuildOptions } from "./image-build.ts";
 export type {

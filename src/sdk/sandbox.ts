@@ -14,6 +14,7 @@ import type {
 import { type Connection, sharedConnection } from "./connection.ts";
 import { ExecProcess } from "./exec-process.ts";
 import { ExecResult } from "./exec-result.ts";
+import { Files } from "./files.ts";
 import { downloaded, type TarOptions } from "./image-transfer.ts";
 import { jsonLines } from "./json-lines.ts";
 import { type WatchMetricsOptions, watchMetrics } from "./metrics.ts";
@@ -89,12 +90,15 @@ export interface LogsOptions extends CallOptions {
  * const { stdout, exitCode } = await sandbox.exec("python3", ["-c", "print(6 * 7)"]);
  */
 export class Sandbox implements AsyncDisposable {
+  /** What it has on its file system: read, write, list, change. It has to run. */
+  readonly files: Files;
   readonly #connection: Connection;
   #info: SandboxInfo;
 
   private constructor(connection: Connection, info: SandboxInfo) {
     this.#connection = connection;
     this.#info = info;
+    this.files = new Files(connection, this.#path("/files"));
   }
 
   /**

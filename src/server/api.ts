@@ -6,6 +6,7 @@ import type { ApiContext } from "./context.ts";
 import { openApiDocument } from "./document.ts";
 import { addEventRoutes } from "./events.ts";
 import { addExecRoutes } from "./exec.ts";
+import { addFileRoutes } from "./files.ts";
 import { addImageBuildRoutes } from "./image-build.ts";
 import { addImageTransferRoutes } from "./image-transfer.ts";
 import { addImageRoutes } from "./images.ts";
@@ -22,8 +23,8 @@ export type { ApiContext } from "./context.ts";
 
 /** Room for 16 MiB of stdin as base64, and its command. */
 const MAX_JSON_BYTES = 24 * 1024 * 1024;
-/** What takes a tar as its body, with a larger bound of its own (upload.ts). */
-const STREAMED = new Set(["/v1/images/import", "/v1/images/load", "/v1/images/build"]);
+/** What takes a tar or a file as its body, with a larger bound of its own (upload.ts). */
+const STREAMED = /^\/v1\/(?:images\/(?:import|load|build)|sandboxes\/[^/]+\/files\/(?:content|tar))$/;
 
 /** The HTTP API, without its transport. */
 export function createApi(context: ApiContext): OpenAPIHono {
@@ -51,10 +52,11 @@ export function createApi(context: ApiContext): OpenAPIHono {
         new SandboxError("invalid_argument", `the request's body is larger than ${MAX_JSON_BYTES} bytes`),
       ),
   });
-  api.use((c, next) => (STREAMED.has(c.req.path) ? next() : limit(c, next)));
+  api.use((c, next) => (STREAMED.test(c.req.path) ? next() : limit(c, next)));
 
   addSandboxRoutes(api, context);
   addExecRoutes(api, context);
+  addFileRoutes(api, context);
   addLogRoutes(api, context);
   addMetricsRoutes(api, context);
   addEventRoutes(api, context);

@@ -10,13 +10,14 @@ export const tarAnswer = (description: string) => ({
 });
 
 /**
- * Answers with a tar as it is made. The stream is pulled: a client that does not read holds it back. What fails before the first byte
- * has a status; what fails later breaks the connection, so that nobody takes half a tar for a whole one.
+ * Answers with a tar, or other bytes, as they are made. The stream is pulled: a client that does not read holds it back. What fails before the first byte
+ * has a status; what fails later breaks the connection, so that nobody takes a half for the whole.
  */
 export async function tarResponse(
   c: Context,
   log: (message: string) => void,
   open: (signal: AbortSignal) => Promise<ByteStream>,
+  contentType = "application/x-tar",
 ): Promise<Response> {
   const stop = new AbortController();
   c.req.raw.signal.addEventListener("abort", () => stop.abort(), { once: true });
@@ -48,5 +49,5 @@ export async function tarResponse(
       await iterator.return?.();
     },
   });
-  return new Response(body, { headers: { "content-type": "application/x-tar" } });
+  return new Response(body, { headers: { "content-type": contentType } });
 }

@@ -15,7 +15,7 @@ export const tarBody = {
 };
 
 /**
- * Gives the request's body, at most 64 GiB of it, to `use`, and frees it afterwards.
+ * Gives the request's body, at most `maxBytes` (default 64 GiB) of it, to `use`, and frees it afterwards.
  *
  * @param what is sent, as "image my/image"
  */
@@ -23,10 +23,11 @@ export async function withUpload<T>(
   c: Context,
   what: string,
   use: (body: Readable) => Promise<T>,
+  maxBytes = MAX_TAR_BYTES,
 ): Promise<T> {
   // The request itself rather than its web stream: a copy less per chunk, and its errors say more.
   const { incoming } = c.env as { incoming: IncomingMessage };
-  const body = incoming.pipe(atMost(MAX_TAR_BYTES));
+  const body = incoming.pipe(atMost(maxBytes, what));
   // Whoever uses it hears of an error by reading. One that comes when nobody reads any more must not end the daemon.
   body.on("error", () => {});
   // `pipe` forwards no end by accident: without this we would wait for ever for a client that is gone.
@@ -68,13 +69,13 @@ export function jsonHeader(c: Context, header: string, what: string): unknown {
   }
 }
 
-function atMost(limit: number): Transform {
+function atMost(limit: number, what: string): Transform {
   let seen = 0;
   return new Transform({
     transform(chunk: Buffer, _encoding, done) {
       seen += chunk.length;
       if (seen <= limit) done(null, chunk);
-      else done(new SandboxError("resource_exhausted", `the tar is larger than ${limit} bytes`));
+      else done(new SandboxError("resource_exhausted", `${what} is larger than ${limit} bytes`));
     },
   });
 }

@@ -160,7 +160,8 @@ export function readProcessMessage(payload: Buffer): ProcessMessage {
   throw violation("an unknown message on a process's channel");
 }
 
-function readError(error: Fields, details?: Record<string, unknown>): SandboxError {
+/** An error as the guest tells it. */
+export function readError(error: Fields, details?: Record<string, unknown>): SandboxError {
   const { code, message, hint } = SandboxError.fromBody({
     code: error.word("code", 64) as SandboxError["code"],
     message: error.prose("message", PROSE),

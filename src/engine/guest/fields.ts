@@ -42,6 +42,25 @@ export class Fields {
     return BigInt(value);
   }
 
+  /** An integer of either sign that a number holds. */
+  int(key: string): number {
+    return intOf(this.#map.get(key), `${this.#where}, ${key}`);
+  }
+
+  bool(key: string): boolean {
+    const value = this.#map.get(key);
+    if (typeof value !== "boolean") throw this.#wrong(key, "true or false");
+    return value;
+  }
+
+  /** A byte string of at most `max` bytes. */
+  bytes(key: string, max: number): Buffer {
+    const value = this.#map.get(key);
+    if (!(value instanceof Uint8Array) || value.length > max)
+      throw this.#wrong(key, `a byte string of at most ${max}`);
+    return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  }
+
   true(key: string): true {
     if (this.#map.get(key) !== true) throw this.#wrong(key, "true");
     return true;
@@ -80,6 +99,11 @@ export function uintOf(value: Cbor | undefined, max: number, where: string): num
   if (typeof value !== "number" || value < 0 || value > max) {
     throw violation(`${where}: not an unsigned integer up to ${max}`);
   }
+  return value;
+}
+
+export function intOf(value: Cbor | undefined, where: string): number {
+  if (typeof value !== "number") throw violation(`${where}: not an integer up to 2^53-1`);
   return value;
 }
 

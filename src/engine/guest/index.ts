@@ -5,6 +5,7 @@
  * knows neither machines nor images.
  */
 
+export { encodeCbor } from "./cbor.ts";
 export {
   type GuestMount,
   type ProcessSpec,
@@ -25,7 +26,9 @@ export type {
   SetupResult,
   ShutdownResult,
 } from "./control.ts";
+export { readError } from "./control.ts";
 export type { Wait } from "./deadline.ts";
+export { Fields, intOf, uintOf } from "./fields.ts";
 export type { AgentLog } from "./guest-log.ts";
 export type { AdoptOptions, CloseReason, OpenOptions, StartOptions } from "./options.ts";
 export { DEFAULT_WINDOW_BYTES } from "./output.ts";
@@ -33,3 +36,4 @@ export type { OutputName } from "./pending-output.ts";
 export type { GuestProcess, LostOutput, OutputHandler } from "./process.ts";
 export type { GuestPressure, GuestStats } from "./stats.ts";
 export { STDIN_QUEUE_BYTES } from "./stdin.ts";
+export { violation } from "./violation.ts";

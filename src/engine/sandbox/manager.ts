@@ -15,6 +15,7 @@ import type {
   LogOptions,
   OperationContext,
   Sandboxes,
+  SandboxFiles,
 } from "../engine.ts";
 import { type Digest, EMPTY_CONFIG, type ImageConfig, isDigest } from "../image/index.ts";
 import { endStrays } from "../machine/index.ts";
@@ -122,6 +123,10 @@ export class SandboxManager implements Sandboxes {
 
   exec(ref: string, spec: ExecSpec, context?: ExecContext): Promise<EngineProcess> {
     return this.find(ref).exec(spec, context);
+  }
+
+  files(ref: string): SandboxFiles {
+    return this.find(ref).files;
   }
 
   commandOf(ref: string, argv?: string[]): string[] {

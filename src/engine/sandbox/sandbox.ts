@@ -16,6 +16,7 @@ import { askToEnd } from "./ask-to-end.ts";
 import { readChanges } from "./changes.ts";
 import { combineCommand, processSpec } from "./command.ts";
 import type { SandboxContext } from "./context.ts";
+import { GuestFiles } from "./files/index.ts";
 import { assertLegal, assertTransition } from "./lifecycle.ts";
 import { SandboxLog } from "./log.ts";
 import { measure } from "./metrics.ts";
@@ -37,6 +38,7 @@ const RECONNECT_TIMEOUT_MS = 5_000;
 /** One sandbox: its record, and while it runs its machine, its agent and its processes. */
 export class Sandbox {
   readonly log: SandboxLog;
+  readonly files: GuestFiles;
   private readonly context: SandboxContext;
   private readonly image: ImageConfig;
   private readonly onRemoved: () => void;
@@ -59,6 +61,10 @@ export class Sandbox {
     this.vigil = new Vigil(context, record, this.log, {
       expired: ({ reason }) => void this.stop(DEFAULT_GRACE_MS, reason).catch(() => {}),
       save: (changes) => this.save(changes),
+    });
+    this.files = new GuestFiles(record.name, async (spec) => {
+      assertLegal("exec", this.name, this.state);
+      return this.agent!.start(this.takeProcessNumber(), spec);
     });
   }
 

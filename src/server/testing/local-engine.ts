@@ -11,6 +11,7 @@ import {
   VERSION,
 } from "../../contract/index.ts";
 import type { Engine, OperationContext } from "../../engine/index.ts";
+import { localFiles } from "./local-files.ts";
 import { LocalImages } from "./local-images.ts";
 import { localMetrics } from "./local-metrics.ts";
 import { LocalProcess } from "./local-process.ts";
@@ -114,6 +115,7 @@ export function openLocalEngine(home: string): Engine {
           });
         return process;
       },
+      files: (ref) => localFiles(running(ref).info.name),
       commandOf(ref, argv) {
         const { spec } = find(ref).info;
         const command = argv ?? spec.command ?? (spec.image === "test/nothing" ? [] : ["echo", "default"]);

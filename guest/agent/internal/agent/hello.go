@@ -10,6 +10,7 @@ var capabilities = [...]string{
 	"tree",
 	"pty",
 	"stats",
+	"files",
 }
 
 // Hello answers a host: from here on its connection counts.

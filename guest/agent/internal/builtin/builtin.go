@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"microsandbox/agent/internal/changes"
+	"microsandbox/agent/internal/files"
 )
 
 // prefix makes a builtin's name the name of a program, which is how its process knows what to do.
@@ -23,6 +24,7 @@ type Builtin struct {
 
 var all = map[string]*Builtin{
 	"changes": {Run: func([]string) int { return changes.Run() }, Upper: true},
+	"files":   {Run: func([]string) int { return files.Run() }},
 }
 
 // Find gives the builtin of a name, or nil.

@@ -7,6 +7,7 @@ import "syscall"
 const (
 	InvalidArgument   = "invalid_argument"
 	NotFound          = "not_found"
+	AlreadyExists     = "already_exists"
 	InvalidState      = "invalid_state"
 	PermissionDenied  = "permission_denied"
 	ResourceExhausted = "resource_exhausted"

@@ -152,6 +152,9 @@ func (f Files) eachGroup(do func(name string, gid int, members string) bool) {
 	}
 }
 
+// GroupID finds a group's number by its name; a number is one itself.
+func (f Files) GroupID(group string) (gid int, ok bool) { return f.gid(group) }
+
 func (f Files) gid(group string) (gid int, ok bool) {
 	if gid, ok = number(group); ok {
 		return gid, true

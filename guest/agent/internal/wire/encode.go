@@ -40,6 +40,14 @@ func AppendArray(b []byte, n int) []byte { return appendHead(b, majorArray, uint
 // AppendUint appends an unsigned integer.
 func AppendUint(b []byte, v uint64) []byte { return appendHead(b, majorUint, v) }
 
+// AppendInt appends an integer that may be negative.
+func AppendInt(b []byte, v int64) []byte {
+	if v < 0 {
+		return appendHead(b, majorNeg, uint64(-1-v))
+	}
+	return appendHead(b, majorUint, uint64(v))
+}
+
 // AppendText appends s, which must be valid UTF-8.
 func AppendText(b []byte, s string) []byte {
 	return append(appendHead(b, majorText, uint64(len(s))), s...)

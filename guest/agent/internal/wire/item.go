@@ -89,6 +89,15 @@ func (t Item) Negative() (uint64, bool) {
 	return t.doc.nodes[t.i].n, true
 }
 
+// Int returns an integer of 64 bits.
+func (t Item) Int() (int64, bool) {
+	if n, ok := t.Negative(); ok {
+		return -1 - int64(n), n <= 1<<63-1
+	}
+	n, ok := t.Uint()
+	return int64(n), ok && n <= 1<<63-1
+}
+
 // Texts returns an array of texts; ok is false if any item is something else.
 func (t Item) Texts() (list []string, ok bool) {
 	if t.Kind() != Array {

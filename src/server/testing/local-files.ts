@@ -1,0 +1,24 @@
+import { SandboxError } from "../../contract/index.ts";
+import type { SandboxFiles } from "../../engine/index.ts";
+
+/** A sandbox that is no VM has no files of its own; what is written is counted, read back it is its path. */
+export function localFiles(name: string): SandboxFiles {
+  return {
+    async read({ path }) {
+      return (async function* () {
+        yield Buffer.from(path);
+      })();
+    },
+    async write(_request, body) {
+      let bytes = 0;
+      for await (const piece of body) bytes += piece.length;
+      return bytes;
+    },
+    async list({ path }) {
+      throw new SandboxError("not_found", `cannot list ${path}`);
+    },
+    async operate({ op, path }) {
+      throw new SandboxError("unsupported", `sandbox ${name} cannot ${op} ${path}`);
+    },
+  };
+}
