@@ -4,7 +4,7 @@
  *   cli -> sdk -> contract        server -> engine -> contract        project -> contract
  *
  * and inside the engine: `sandbox` composes the rooms, `build` stands above it; machine, guest, image, disk,
- * network, template and store know of each other only types.
+ * network, template, store and volume know of each other only types.
  */
 
 /** Rooms of src/ and the rooms that each may import besides itself. */
@@ -18,7 +18,7 @@ const ROOMS = {
 };
 
 /** Rooms of the engine that do not compose others. */
-const ENGINE_ROOMS = ["machine", "guest", "image", "disk", "network", "template", "store"];
+const ENGINE_ROOMS = ["machine", "guest", "image", "disk", "network", "template", "store", "volume"];
 
 const TEST = "\\.test\\.ts$|/testing/";
 

@@ -38,6 +38,7 @@ export async function startFloor(bench: Workbench): Promise<Floor> {
       overlay: join(directory, "upper.qcow2"),
       backing: [join(files.template, "upper.qcow2"), files.blank],
     },
+    volumes: [],
   });
   const child = spawn("qemu-system-x86_64", args, { stdio: "inherit" });
   const loading = load(paths.qmpSocket, join(files.template, "state"));

@@ -10,7 +10,7 @@ const ROOT = fileURLToPath(new URL("..", import.meta.url));
 /** The kernel frees the memory of a process that has ended a little later. */
 const SETTLE_MS = 100;
 export const IMAGE = "msb/base";
-export const SHAPE = { cpus: 1, memoryMiB: 256 };
+export const SHAPE = { cpus: 1, memoryMiB: 256, volumeSlots: 0 } as const;
 
 /** A home of its own with the tiny image, a template and a running daemon of the built program. */
 export class Workbench implements AsyncDisposable {

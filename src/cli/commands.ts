@@ -184,6 +184,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/logout.ts"),
   },
   {
+    name: "volume",
+    group: SANDBOXES,
+    summary: "create, list and remove volumes, which outlive sandboxes",
+    load: () => import("./commands/volume.ts"),
+  },
+  {
     name: "template",
     group: SYSTEM,
     summary: "list, build and remove stored VM states",

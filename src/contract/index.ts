@@ -17,3 +17,4 @@ export * from "./records.ts";
 export * from "./sandbox.ts";
 export * from "./stream.ts";
 export * from "./upload.ts";
+export * from "./volumes.ts";

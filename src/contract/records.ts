@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { span } from "./sandbox.ts";
+import { VOLUME_SLOTS } from "./volumes.ts";
 
 /** What the daemon tells of itself and of what it keeps: events, logs, templates, checks of the host. */
 
@@ -30,9 +31,17 @@ export const logRecord = z
 export type LogRecord = z.output<typeof logRecord>;
 
 export const templateShape = z
-  .strictObject({ cpus: z.int().min(1), memoryMiB: z.int().min(1) })
+  .strictObject({
+    cpus: z.int().min(1),
+    memoryMiB: z.int().min(1),
+    volumeSlots: z
+      .literal(VOLUME_SLOTS)
+      .default(0)
+      .meta({ description: "Disks that volumes may be attached to." }),
+  })
   .meta({ id: "TemplateShape" });
 export type TemplateShape = z.output<typeof templateShape>;
+export type TemplateShapeInput = z.input<typeof templateShape>;
 
 export const templateInfo = z
   .object({

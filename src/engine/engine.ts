@@ -29,6 +29,9 @@ import type {
   TemplateInfo,
   TemplateShape,
   VersionInfo,
+  VolumeInfo,
+  VolumePruneReport,
+  VolumeRequest,
   WriteFileRequest,
 } from "../contract/index.ts";
 
@@ -41,6 +44,7 @@ export interface Engine {
   readonly sandboxes: Sandboxes;
   readonly images: Images;
   readonly templates: Templates;
+  readonly volumes: Volumes;
   readonly events: Events;
   /** What this host can do, what is missing and what mends it. Never throws for a finding. */
   doctor(options?: { signal?: AbortSignal }): Promise<Check[]>;
@@ -178,6 +182,18 @@ export interface Templates {
   build(shape: TemplateShape, context?: OperationContext): Promise<TemplateInfo>;
   /** @param key the key or a prefix of it that is unique */
   remove(key: string): Promise<void>;
+}
+
+export interface Volumes {
+  list(): Promise<VolumeInfo[]>;
+  /** @throws `not_found` */
+  get(name: string): Promise<VolumeInfo>;
+  /** @throws `already_exists` */
+  create(request: VolumeRequest): Promise<VolumeInfo>;
+  /** @throws `invalid_state` naming the sandboxes that have it among their mounts, whether they run or not */
+  remove(name: string): Promise<void>;
+  /** Removes all that no sandbox has among its mounts. */
+  prune(): Promise<VolumePruneReport>;
 }
 
 export interface Events {

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { createQcow2 } from "./disk/index.ts";
-import { findQemu, type QemuBinary, QemuVmm } from "./machine/index.ts";
+import { findQemu, type MachineShape, type QemuBinary, QemuVmm } from "./machine/index.ts";
 import { millisecondsSetting } from "./milliseconds-setting.ts";
 import { type Machines, templateBuilder, type UidPool } from "./sandbox/index.ts";
 import { type EventLog, installBootAssets, type Paths, sweepBootAssets } from "./store/index.ts";
@@ -61,19 +61,20 @@ export class MachineRoom {
     const build = templateBuilder({ vmm, assets, runDirectory: paths.run, uids, bootTimeoutMs });
     const templates = new TemplateStore(paths.templates, build, {
       built: ({ key, manifest }) => {
-        const { cpus, memoryMiB } = manifest.inputs;
+        const { cpus, memoryMiB, volumeSlots } = manifest.inputs;
         const message = `template for ${cpus} CPUs and ${memoryMiB} MiB built in ${manifest.buildMs} ms`;
-        events.add({ type: "template.built", message, data: { key, cpus, memoryMiB } });
+        events.add({ type: "template.built", message, data: { key, cpus, memoryMiB, volumeSlots } });
       },
       quarantined: (key, reason) =>
         events.add({ type: "template.quarantined", message: reason, data: { key } }),
     });
-    const inputsOf = async (shape: { cpus: number; memoryMiB: number }): Promise<TemplateInputs> => {
+    const inputsOf = async (shape: MachineShape): Promise<TemplateInputs> => {
       const identity = await vmm.identify();
-      const { cpus, memoryMiB } = shape;
+      const { cpus, memoryMiB, volumeSlots } = shape;
       return {
         cpus,
         memoryMiB,
+        volumeSlots,
         assets: assets.hash,
         ...identity,
         processor: await processorFor(identity.accelerator),

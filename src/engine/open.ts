@@ -19,6 +19,8 @@ import { millisecondsSetting } from "./milliseconds-setting.ts";
 import { type SandboxContext, SandboxManager, UidPool } from "./sandbox/index.ts";
 import { EventLog, makeHome, openDatabase, SandboxTable } from "./store/index.ts";
 import { templatesApi } from "./templates.ts";
+import { VolumeHolds, VolumeStore } from "./volume/index.ts";
+import { volumesApi } from "./volumes.ts";
 
 export interface EngineOptions {
   /** `$MSB_HOME`: where everything is kept. */
@@ -57,8 +59,18 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const policy = new ImagePolicy(paths.imagePolicy);
   const machineRoom = new MachineRoom({ paths, env, uids, events });
   const ensureImage = imageEnsurer(images, (request, operation) => imageApi.pull(request, operation));
+  const volumes = new VolumeStore({
+    directory: paths.volumes,
+    blank: async () => {
+      const { assets } = await machineRoom.machines();
+      return { file: join(assets.directory, assets.blank), sizeBytes: assets.blankBytes };
+    },
+  });
+  const holds = new VolumeHolds();
   const context: SandboxContext = {
     paths,
+    volumes,
+    holds,
     machines: () => machineRoom.machines(),
     images,
     ensureImage,
@@ -72,7 +84,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const runSteps = runInSandboxes(sandboxes);
   const builder = new Builder({ store: images, cache: buildCache, runSteps, ensureImage });
   const imageApi = imagesApi({ store: images, client, credentials, policy, builder, buildCache }, sandboxes);
-  await machineRoom.sweep();
+  await Promise.all([machineRoom.sweep(), volumes.sweep()]);
   await sandboxes.adopt();
   await images.sweep({ inUse: sandboxes.imagesInUse() });
 
@@ -81,6 +93,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     sandboxes,
     images: imageApi,
     templates: templatesApi(machineRoom),
+    volumes: volumesApi({ store: volumes, holds, sandboxes, events }),
     events,
     doctor: () => doctor({ paths, env, images, machineRoom }),
     version: () => version(machineRoom),

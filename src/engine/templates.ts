@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { TemplateInfo } from "../contract/index.ts";
+import type { TemplateInfo, TemplateShape } from "../contract/index.ts";
 import type { Templates } from "./engine.ts";
 import type { MachineRoom } from "./machine-room.ts";
 import { takeTemplateOf } from "./sandbox/index.ts";
@@ -30,12 +30,12 @@ export function templatesApi(machineRoom: MachineRoom): Templates {
 }
 
 async function toInfo({ key, directory, manifest }: Template, usable: boolean): Promise<TemplateInfo> {
-  const { cpus, memoryMiB, accelerator, version } = manifest.inputs;
+  const { cpus, memoryMiB, volumeSlots, accelerator, version } = manifest.inputs;
   // Memory that the guest never touched takes no room: the file has holes.
   const { blocks } = await stat(join(directory, "memory"));
   return {
     key,
-    shape: { cpus, memoryMiB },
+    shape: { cpus, memoryMiB, volumeSlots: volumeSlots as TemplateShape["volumeSlots"] },
     accelerator,
     qemuVersion: version,
     createdAt: manifest.createdAt,

@@ -35,8 +35,12 @@ export type {
   Span,
   TemplateInfo,
   TemplateShape,
+  TemplateShapeInput,
   TerminalInput,
   VersionInfo,
+  VolumeInfo,
+  VolumePruneReport,
+  VolumeUser,
 } from "../contract/index.ts";
 export { type Connection, type ConnectOptions, connect } from "./connection.ts";
 export { Daemon, type StartedDaemon } from "./daemon.ts";
@@ -75,3 +79,4 @@ export {
   Sandbox,
 } from "./sandbox.ts";
 export { Template } from "./template.ts";
+export { Volume, type VolumeCreateOptions } from "./volume.ts";

@@ -1,4 +1,4 @@
-import type { TemplateInfo, TemplateShape } from "../contract/index.ts";
+import type { TemplateInfo, TemplateShapeInput } from "../contract/index.ts";
 import { sharedConnection } from "./connection.ts";
 import { type CallOptions, QUICK_MS, SLOW_MS, type SlowCallOptions } from "./options.ts";
 
@@ -17,7 +17,7 @@ export const Template = {
   },
 
   /** Builds the template of a shape, unless it is there. Deadline: 15 minutes. */
-  async build(shape: TemplateShape, options: SlowCallOptions = {}): Promise<TemplateInfo> {
+  async build(shape: TemplateShapeInput, options: SlowCallOptions = {}): Promise<TemplateInfo> {
     const { connection = sharedConnection(), signal, deadlineMs = SLOW_MS, onProgress } = options;
     return connection.json<TemplateInfo>({
       method: "POST",

@@ -18,6 +18,7 @@ import { errorResponse, logIfInternal } from "./status.ts";
 import { addSystemRoutes } from "./system.ts";
 import { addTemplateRoutes } from "./templates.ts";
 import { invalidArgument } from "./validation.ts";
+import { addVolumeRoutes } from "./volumes.ts";
 
 export type { ApiContext } from "./context.ts";
 
@@ -65,6 +66,7 @@ export function createApi(context: ApiContext): OpenAPIHono {
   addImageBuildRoutes(api, context);
   addRegistryRoutes(api, context);
   addTemplateRoutes(api, context);
+  addVolumeRoutes(api, context);
   addSystemRoutes(api, context);
   api.get("/v1/openapi.json", (c) => c.json(openApiDocument(api)));
   return api;

@@ -1,4 +1,6 @@
 import { Command } from "commander";
+import { SandboxError } from "../../contract/errors.ts";
+import { VOLUME_SLOTS } from "../../contract/volumes.ts";
 import { Template } from "../../sdk/index.ts";
 import { ProgressDisplay } from "../progress.ts";
 import { formatAge, formatBytes, parseCount, parseMebibytes } from "../quantity.ts";
@@ -28,6 +30,7 @@ export function command(): Command {
     .description("Build the template of a shape, unless it is there.")
     .option("-c, --cpus <N>", "virtual CPUs", parseCount, 1)
     .option("-m, --memory <SIZE>", "memory, as 512M or 2G (default: 256M)", parseMebibytes)
+    .option("--volumes <N>", "for sandboxes of up to so many volumes (default: 0)", parseCount, 0)
     .option("--json", "print JSON")
     .addHelpText("after", "\nExamples:\n  $ msb template build --memory 1G")
     .action(build);
@@ -52,11 +55,12 @@ async function list({ json }: { json?: boolean }): Promise<void> {
     return;
   }
   printTable(
-    ["KEY", "CPUS", "MEMORY", "ACCELERATOR", "QEMU", "ON DISK", "AGE", "USABLE"],
+    ["KEY", "CPUS", "MEMORY", "VOLUMES", "ACCELERATOR", "QEMU", "ON DISK", "AGE", "USABLE"],
     templates.map(({ key, shape, accelerator, qemuVersion, memoryBytes, stateBytes, createdAt, usable }) => [
       key.slice(0, 12),
       String(shape.cpus),
       formatBytes(shape.memoryMiB * 1024 ** 2),
+      String(shape.volumeSlots),
       accelerator,
       qemuVersion,
       formatBytes(memoryBytes + stateBytes),
@@ -66,10 +70,21 @@ async function list({ json }: { json?: boolean }): Promise<void> {
   );
 }
 
-async function build(flags: { cpus: number; memory?: number; json?: boolean }): Promise<void> {
+interface BuildFlags {
+  cpus: number;
+  memory?: number;
+  volumes: number;
+  json?: boolean;
+}
+
+async function build(flags: BuildFlags): Promise<void> {
+  const volumeSlots = VOLUME_SLOTS.find((slots) => slots >= flags.volumes);
+  if (volumeSlots === undefined) {
+    throw new SandboxError("invalid_argument", `a sandbox has at most ${VOLUME_SLOTS.at(-1)} volumes`);
+  }
   using progress = new ProgressDisplay();
   const template = await Template.build(
-    { cpus: flags.cpus, memoryMiB: flags.memory ?? 256 },
+    { cpus: flags.cpus, memoryMiB: flags.memory ?? 256, volumeSlots },
     { onProgress: progress.update },
   );
   progress.done();

@@ -7,7 +7,12 @@
 export interface MachineShape {
   cpus: number;
   memoryMiB: number;
+  /** Disks that volumes may be attached to, used or not. */
+  volumeSlots: number;
 }
+
+/** The most that a machine can have. */
+export const MAX_VOLUME_SLOTS = 16;
 
 /** Files that boot a guest. */
 export interface BootFiles {
@@ -53,6 +58,18 @@ export interface MachineDisks {
   blankFile: string;
   /** Folder with `upper.qcow2` and `blank.ext4` that `kept.qcow2` is an overlay over; read-only. */
   keptDirectory?: string | undefined;
+  /** The first goes into the first of the shape's slots, and so on; the guest knows them as `volume0`, `volume1`, … */
+  volumes: VolumeDisk[];
+}
+
+export interface VolumeDisk {
+  /** Raw disk. The machine may write to it, unless there is an overlay. */
+  file: string;
+  /**
+   * Name of a qcow2 in the writable folder that takes all writes, so that `file` is only read: the journal of a disk
+   * that was cut off must be replayed even by those who only read.
+   */
+  overlay?: string | undefined;
 }
 
 export interface LoadRequest extends MachinePlace {

@@ -1,9 +1,10 @@
 import type { EnsureImage } from "../ensure-image.ts";
 import type { AgentLog } from "../guest/index.ts";
 import type { ImageStore } from "../image/index.ts";
-import type { Vmm } from "../machine/index.ts";
+import type { MachineShape, Vmm } from "../machine/index.ts";
 import type { BootAssets, EventLog, Paths, SandboxTable } from "../store/index.ts";
 import type { TemplateInputs, TemplateStore } from "../template/index.ts";
+import type { VolumeHolds, VolumeStore } from "../volume/index.ts";
 import type { UidPool } from "./uid-pool.ts";
 
 /** The rooms that a sandbox is made of, as its parts hand them on. */
@@ -12,6 +13,8 @@ export interface SandboxContext {
   /** Boot assets, the VMM and templates are looked for when first needed: listing works where they are missing. */
   machines(): Promise<Machines>;
   images: ImageStore;
+  volumes: VolumeStore;
+  holds: VolumeHolds;
   /** The image of a name, fetched from its registry if need be. */
   ensureImage: EnsureImage;
   table: SandboxTable;
@@ -28,5 +31,5 @@ export interface Machines {
   vmm: Vmm;
   templates: TemplateStore;
   /** What shapes a template of this size on this host. */
-  inputsOf(shape: { cpus: number; memoryMiB: number }): Promise<TemplateInputs>;
+  inputsOf(shape: MachineShape): Promise<TemplateInputs>;
 }

@@ -28,7 +28,7 @@ export async function prepareDisks(
   template: Template,
   assets: BootAssets,
   record: Pick<SandboxRecord, "hasRun" | "spec">,
-): Promise<Omit<MachineDisks, "rootDirectory">> {
+): Promise<Omit<MachineDisks, "rootDirectory" | "volumes">> {
   const writable = join(directory, WRITABLE);
   const base = join(directory, BASE);
   const blankFile = join(assets.directory, assets.blank);

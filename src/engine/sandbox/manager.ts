@@ -2,11 +2,13 @@ import { readdir, rm } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import {
+  DEFAULT_VOLUME_MIB,
   type ExecSpec,
   SandboxError,
   type SandboxInfo,
   type SandboxMetrics,
   type SandboxSpec,
+  type VolumeUser,
 } from "../../contract/index.ts";
 import type {
   ByteStream,
@@ -19,12 +21,13 @@ import type {
 } from "../engine.ts";
 import { type Digest, EMPTY_CONFIG, type ImageConfig, isDigest } from "../image/index.ts";
 import { endStrays } from "../machine/index.ts";
+import type { VolumeUse } from "../volume/index.ts";
 import type { SandboxContext } from "./context.ts";
 import { exportSandbox } from "./export.ts";
 import { newId, newName } from "./identity.ts";
 import { assertLegal } from "./lifecycle.ts";
-import { assertMountsWork } from "./mounts.ts";
-import { type SandboxRecord, sandboxRecord } from "./record.ts";
+import { assertMountsWork, volumesOf } from "./mounts.ts";
+import { type SandboxRecord, sandboxRecord, volumesOfUnreadable } from "./record.ts";
 import { Sandbox } from "./sandbox.ts";
 
 /** All sandboxes of a home: makes them, finds them, and takes them over from a daemon that died. */
@@ -45,10 +48,14 @@ export class SandboxManager implements Sandboxes {
   ): Promise<SandboxInfo> {
     assertMemory(spec.memoryMiB);
     assertMountsWork(spec.mounts);
+    const uses = volumesOf(spec.mounts);
+    this.context.holds.assertFree(uses);
     const name = this.reserveName(spec.name);
     let sandbox: Sandbox | undefined;
+    const made: string[] = [];
     try {
       const image = await this.context.ensureImage(spec.image, spec, operation);
+      await this.makeVolumes(uses, made);
       if (this.byName.has(name)) throw taken(name);
       const record: SandboxRecord = {
         id: newId(),
@@ -63,6 +70,7 @@ export class SandboxManager implements Sandboxes {
         temporary,
       };
       sandbox = this.add(record, image.config);
+      this.holdVolumes(sandbox);
       this.context.table.put({ ...record, record });
       this.context.events.add({
         type: "sandbox.creating",
@@ -73,6 +81,7 @@ export class SandboxManager implements Sandboxes {
       return sandbox.info;
     } catch (error) {
       if (sandbox !== undefined && sandbox.state !== "removed") await sandbox.remove();
+      await this.unmakeVolumes(made);
       throw error;
     } finally {
       this.reserved.delete(name);
@@ -95,6 +104,7 @@ export class SandboxManager implements Sandboxes {
   async start(ref: string, operation: OperationContext = {}): Promise<SandboxInfo> {
     const sandbox = this.find(ref);
     assertLegal("start", sandbox.name, sandbox.state);
+    this.holdVolumes(sandbox);
     sandbox.transition("creating");
     await sandbox.start(operation);
     return sandbox.info;
@@ -169,6 +179,15 @@ export class SandboxManager implements Sandboxes {
     return [...this.byId.values()].filter(({ state }) => state !== "stopped" && state !== "failed").length;
   }
 
+  /** Sandboxes that have the volume among their mounts, and those that are just being removed while their VM ends. */
+  volumeUsers(volume: string): VolumeUser[] {
+    return [...this.byId.values()].flatMap(({ info: { id, name, state, spec } }) =>
+      volumesOf(spec.mounts)
+        .filter((mount) => mount.name === volume)
+        .map(({ readOnly }) => ({ id, name, state, readOnly })),
+    );
+  }
+
   /** Digests of the images that sandboxes stand on. */
   imagesInUse(): Digest[] {
     return [...this.byId.values()].map((sandbox) => sandbox.imageDigest).filter(isDigest);
@@ -185,6 +204,7 @@ export class SandboxManager implements Sandboxes {
       rows.map(async (row) => {
         const parsed = sandboxRecord.safeParse(row.record);
         if (!parsed.success) {
+          this.context.holds.claim(row, volumesOfUnreadable(row.record));
           unreadable.push(row.id);
           this.context.events.add({
             type: "sandbox.unreadable",
@@ -223,6 +243,7 @@ export class SandboxManager implements Sandboxes {
     const image = await this.context.images.get(record.imageDigest).catch(() => undefined);
     const sandbox = this.add(record, image?.config ?? EMPTY_CONFIG);
     if (record.state === "stopped" || record.state === "failed") return;
+    this.context.holds.claim(record, volumesOf(record.spec.mounts));
     const { vmm } = await this.context.machines();
     const machine = record.machine === undefined ? undefined : await vmm.adopt(record.machine);
     if (record.state === "running" && machine !== undefined) {
@@ -259,6 +280,35 @@ export class SandboxManager implements Sandboxes {
       if (/^[0-9a-f]{8}$|^t[0-9a-f]{7}$|^probe-\d+$/.test(name) && !runs.has(name)) {
         await rm(join(paths.run, name), { recursive: true, force: true });
       }
+    }
+  }
+
+  /** They are held until its VM is gone. @throws `invalid_state` if another sandbox stands in the way */
+  private holdVolumes({ info }: Sandbox): void {
+    this.context.holds.hold(info, volumesOf(info.spec.mounts));
+  }
+
+  /** Makes the volumes that there are not, with the default size, and notes them in `made`. */
+  private async makeVolumes(uses: readonly VolumeUse[], made: string[]): Promise<void> {
+    for (const { name } of uses) {
+      if (await this.context.volumes.exists(name)) continue;
+      try {
+        await this.context.volumes.create(name, DEFAULT_VOLUME_MIB);
+        made.push(name);
+        this.context.events.add({ type: "volume.created", message: name });
+      } catch (error) {
+        // Another create wanted it too, and was faster.
+        if (SandboxError.from(error).code !== "already_exists") throw error;
+      }
+    }
+  }
+
+  /** A create that failed leaves no volumes, unless somebody has begun to use them meanwhile. */
+  private async unmakeVolumes(made: readonly string[]): Promise<void> {
+    for (const name of made) {
+      if (this.volumeUsers(name).length > 0 || this.context.holds.holdersOf(name).length > 0) continue;
+      await this.context.volumes.remove(name);
+      this.context.events.add({ type: "volume.removed", message: name });
     }
   }
 

@@ -1,10 +1,14 @@
-import { type Mount, SandboxError } from "../../contract/index.ts";
+import { type Mount, SandboxError, type VolumeMount } from "../../contract/index.ts";
 import type { AgentConnection } from "../guest/index.ts";
+import type { VolumeStore } from "../volume/index.ts";
 
 /** What a sandbox has mounted beside its root, from the spec to the guest. */
 
 /** Kinds of mounts that sandboxes can have so far. */
-const WORKING: ReadonlySet<Mount["type"]> = new Set<Mount["type"]>(["tmpfs"]);
+const WORKING: ReadonlySet<Mount["type"]> = new Set<Mount["type"]>(["tmpfs", "volume"]);
+
+/** An empty ext4 of 1 TiB takes some seconds to grow under emulation, a long journal to replay. */
+const MOUNT_TIMEOUT_MS = 60_000;
 
 /** @throws `unsupported` for a kind of mount that does not work yet; before anything was started */
 export function assertMountsWork(mounts: readonly Mount[]): void {
@@ -14,6 +18,11 @@ export function assertMountsWork(mounts: readonly Mount[]): void {
     "unsupported",
     `a mount of type '${broken.type}' (${broken.target}) is not supported yet`,
   );
+}
+
+/** The volumes among the mounts; the first has the VM's disk `volume0`, and so on. */
+export function volumesOf(mounts: readonly Mount[]): VolumeMount[] {
+  return mounts.filter((mount) => mount.type === "volume");
 }
 
 /** Mount points that lie in other mounts come after those. */
@@ -26,13 +35,24 @@ export function inOrder(mounts: readonly Mount[]): Mount[] {
 export async function mountAll(
   agent: AgentConnection,
   mounts: readonly Mount[],
-  wait: { signal?: AbortSignal | undefined },
+  volumes: VolumeStore,
+  { signal }: { signal?: AbortSignal | undefined },
 ): Promise<void> {
+  const wait = { signal, timeoutMs: MOUNT_TIMEOUT_MS };
+  const disks = volumesOf(mounts);
   for (const mount of inOrder(mounts)) {
+    const { target } = mount;
     switch (mount.type) {
       case "tmpfs": {
-        const { target, mode, sizeMiB } = mount;
+        const { mode, sizeMiB } = mount;
         await agent.mount({ type: "tmpfs", target, mode, sizeBytes: sizeMiB * 1024 ** 2 }, wait);
+        break;
+      }
+      case "volume": {
+        const { readOnly, name } = mount;
+        const disk = `volume${disks.indexOf(mount)}`;
+        const { sizeMiB } = await volumes.get(name);
+        await agent.mount({ type: "volume", target, disk, readOnly, sizeBytes: sizeMiB * 1024 ** 2 }, wait);
         break;
       }
       default:

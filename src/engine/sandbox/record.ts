@@ -6,6 +6,7 @@ import {
   shownSpec,
   span,
 } from "../../contract/index.ts";
+import type { VolumeUse } from "../volume/index.ts";
 
 /** All that is kept of a sandbox: enough for a new daemon to take it over. */
 export const sandboxRecord = z.object({
@@ -58,4 +59,17 @@ export function toInfo(record: SandboxRecord, health: SandboxHealth): SandboxInf
     spec,
     timings,
   };
+}
+
+const onlyVolumes = z.object({
+  spec: z.object({ mounts: z.array(z.object({ type: z.string(), name: z.string().optional() })) }),
+});
+
+/** The volumes of a record that a newer version wrote: its VM may run, and would write to them. */
+export function volumesOfUnreadable(record: unknown): VolumeUse[] {
+  const parsed = onlyVolumes.safeParse(record);
+  if (!parsed.success) return [];
+  return parsed.data.spec.mounts.flatMap(({ type, name }) =>
+    type === "volume" && name !== undefined ? [{ name, readOnly: false }] : [],
+  );
 }

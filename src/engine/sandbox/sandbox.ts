@@ -23,6 +23,7 @@ import { measure } from "./metrics.ts";
 import { SandboxProcess } from "./process.ts";
 import { reachAgent } from "./reach-agent.ts";
 import { type SandboxRecord, toInfo } from "./record.ts";
+import { saveVolumes } from "./save-volumes.ts";
 import { Spans } from "./spans.ts";
 import { LOG_DIRECTORY, runDirectoryOf, startMachine } from "./start.ts";
 import { Vigil } from "./vigil.ts";
@@ -208,6 +209,7 @@ export class Sandbox {
     // A stop that is under way sees the VM go, and is done.
     if (this.ending !== undefined) await machine?.kill();
     this.ending ??= (async () => {
+      await saveVolumes(this.record.spec.mounts, this.machine, this.agent);
       await machine!.kill();
       await this.ended("stopped", reason);
     })();
@@ -221,6 +223,7 @@ export class Sandbox {
       this.onRemoved();
     }
     await this.log.close();
+    this.context.holds.release(this.id);
     await rm(this.directory, { recursive: true, force: true });
     await rm(runDirectoryOf(this.context, this.id), { recursive: true, force: true });
     this.context.table.delete(this.id);
@@ -322,6 +325,7 @@ export class Sandbox {
     this.ending = (async () => {
       this.transition("removed", { reason });
       this.onRemoved();
+      await saveVolumes(this.record.spec.mounts, this.machine, this.agent);
       await this.machine!.kill();
       await this.letGo();
       await this.remove();
@@ -359,6 +363,7 @@ export class Sandbox {
     this.main = undefined;
     this.machine = undefined;
     this.context.uids.release(this.record.uid);
+    this.context.holds.release(this.id);
     const { machine: _machine, uid: _uid, ...rest } = this.record;
     this.record = rest;
     await rm(runDirectoryOf(this.context, this.id), { recursive: true, force: true });

@@ -1,17 +1,18 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { SandboxError } from "../../contract/index.ts";
+import { SandboxError, type SandboxSpec, VOLUME_SLOTS } from "../../contract/index.ts";
 import type { OperationContext } from "../engine.ts";
 import type { AgentConnection, OpenOptions } from "../guest/index.ts";
-import type { Machine } from "../machine/index.ts";
+import type { Machine, MachineShape } from "../machine/index.ts";
 import type { Template } from "../template/index.ts";
 import type { Machines, SandboxContext } from "./context.ts";
 import { prepareDisks } from "./disks.ts";
 import { newIdentity } from "./identity.ts";
-import { mountAll } from "./mounts.ts";
+import { mountAll, volumesOf } from "./mounts.ts";
 import { reachAgent, VmEnded } from "./reach-agent.ts";
 import type { SandboxRecord } from "./record.ts";
 import type { Spans } from "./spans.ts";
+import { prepareVolumes } from "./volume-disks.ts";
 
 /**
  * From a record to a running VM: the image's root disk, a writable overlay and a template are taken side by side, the
@@ -56,7 +57,9 @@ export async function startMachine(
   const { mounts } = record.spec;
   if (mounts.length === 0) return started;
   try {
-    await spans.time("mounts", () => mountAll(started.agent, mounts, { signal: operation.signal }));
+    await spans.time("mounts", () =>
+      mountAll(started.agent, mounts, context.volumes, { signal: operation.signal }),
+    );
     return started;
   } catch (error) {
     started.agent.close();
@@ -75,7 +78,7 @@ async function startBare(
   hears: AgentListeners,
 ): Promise<Started> {
   const { spec } = record;
-  const shape = { cpus: spec.cpus, memoryMiB: spec.memoryMiB };
+  const shape = shapeOf(spec);
   const machines = await spans.time("machines", () => context.machines());
   const takeTemplate = () => takeTemplateOf(machines, shape, operation);
   const [template, root] = await Promise.all([
@@ -112,14 +115,22 @@ async function startBare(
   }
 }
 
+/** What the VM of a sandbox must have. */
+function shapeOf({ cpus, memoryMiB, mounts }: SandboxSpec): MachineShape {
+  const volumes = volumesOf(mounts).length;
+  const volumeSlots = VOLUME_SLOTS.find((slots) => slots >= volumes)!;
+  return { cpus, memoryMiB, volumeSlots };
+}
+
 /** The template of a shape, built with a word to whoever waits. */
 export async function takeTemplateOf(
   machines: Machines,
-  shape: { cpus: number; memoryMiB: number },
+  shape: MachineShape,
   { signal, onProgress }: OperationContext,
 ): Promise<Template> {
   const inputs = await machines.inputsOf(shape);
-  const task = `building the template for ${shape.cpus} CPU${shape.cpus === 1 ? "" : "s"} and ${shape.memoryMiB} MiB`;
+  const slots = shape.volumeSlots === 0 ? "" : ` and ${shape.volumeSlots} volumes`;
+  const task = `building the template for ${shape.cpus} CPU${shape.cpus === 1 ? "" : "s"} and ${shape.memoryMiB} MiB${slots}`;
   return machines.templates.ensure(inputs, { signal, onBuild: () => onProgress?.({ task }) });
 }
 
@@ -147,14 +158,18 @@ async function loadMachine(load: Load): Promise<Started> {
   const disks = await spans.time("disks", () =>
     prepareDisks(sandboxDirectory, template, machines.assets, record),
   );
+  const volumes = await spans.time("volumes", () =>
+    prepareVolumes(disks.writableDirectory, volumesOf(spec.mounts), context.volumes),
+  );
+  const fileBytes = Math.max(diskBytes, ...volumes.map(({ sizeBytes }) => sizeBytes));
   const machine = await spans.time("vmm", () =>
     machines.vmm.load({
-      shape: { cpus: spec.cpus, memoryMiB: spec.memoryMiB },
+      shape: shapeOf(spec),
       stateDirectory: template.directory,
-      disks: { rootDirectory: load.rootDirectory, ...disks },
+      disks: { rootDirectory: load.rootDirectory, ...disks, volumes },
       runDirectory,
       uid: record.uid,
-      maxFileBytes: diskBytes + OVERLAY_SLACK_BYTES,
+      maxFileBytes: fileBytes + OVERLAY_SLACK_BYTES,
     }),
   );
   try {

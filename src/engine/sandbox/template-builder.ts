@@ -33,6 +33,7 @@ export interface BuilderContext {
  */
 export function templateBuilder(context: BuilderContext): TemplateBuilder {
   return async (directory, inputs, signal) => {
+    const { cpus, memoryMiB, volumeSlots } = inputs;
     const { vmm, assets, uids, bootTimeoutMs = BOOT_TIMEOUT_MS } = context;
     await verifyBootAssets(assets);
     await assertSpace(directory, inputs.memoryMiB);
@@ -43,7 +44,7 @@ export function templateBuilder(context: BuilderContext): TemplateBuilder {
       await createQcow2(join(directory, UPPER_FILE), { virtualSizeBytes: SEEN_DISK_BYTES });
       await makePlaceholder(join(directory, ROOT_FILE));
       const machine = await vmm.boot({
-        shape: { cpus: inputs.cpus, memoryMiB: inputs.memoryMiB },
+        shape: { cpus, memoryMiB, volumeSlots },
         boot: assets,
         stateDirectory: directory,
         runDirectory,

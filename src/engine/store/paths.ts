@@ -10,6 +10,7 @@ export interface Paths {
   templates: string;
   images: string;
   sandboxes: string;
+  volumes: string;
   run: string;
   machine: string;
   /** Files of settings that the user writes, and of what msb login is given. */
@@ -26,6 +27,7 @@ export function pathsOf(home: string): Paths {
     templates: join(home, "templates"),
     images: join(home, "images"),
     sandboxes: join(home, "sandboxes"),
+    volumes: join(home, "volumes"),
     run: join(home, "run"),
     machine: join(home, "machine"),
     imageSettings: join(home, "images.json"),
@@ -45,8 +47,8 @@ export function makeHome(home: string): Paths {
     });
   }
   const paths = pathsOf(home);
-  const { assets, templates, images, sandboxes, run, machine } = paths;
-  for (const folder of [home, assets, templates, images, sandboxes, run, machine]) {
+  const { assets, templates, images, sandboxes, volumes, run, machine } = paths;
+  for (const folder of [home, assets, templates, images, sandboxes, volumes, run, machine]) {
     try {
       makeFolder(folder);
     } catch (cause) {

@@ -30,6 +30,7 @@ describe("the home", () => {
       "run",
       "sandboxes",
       "templates",
+      "volumes",
     ]);
     makeHome(join(folder, "a", "b"));
   });

@@ -4,6 +4,8 @@ import { createHash } from "node:crypto";
 export interface TemplateInputs {
   cpus: number;
   memoryMiB: number;
+  /** Disks for volumes: the devices of a state are the same when it is stored and when it is loaded. */
+  volumeSlots: number;
   /** Content hash of the boot assets. */
   assets: string;
   vmm: string;

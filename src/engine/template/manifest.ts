@@ -18,6 +18,7 @@ export const manifest = z.object({
   inputs: z.object({
     cpus: z.int(),
     memoryMiB: z.int(),
+    volumeSlots: z.int().default(0),
     assets: z.string(),
     vmm: z.string(),
     version: z.string(),

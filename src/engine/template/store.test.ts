@@ -8,6 +8,7 @@ import { TemplateStore } from "./store.ts";
 const inputs: TemplateInputs = {
   cpus: 1,
   memoryMiB: 256,
+  volumeSlots: 0,
   assets: "a".repeat(64),
   vmm: "qemu",
   version: "10.0.2",

@@ -15,6 +15,7 @@ import { localFiles } from "./local-files.ts";
 import { LocalImages } from "./local-images.ts";
 import { localMetrics } from "./local-metrics.ts";
 import { LocalProcess } from "./local-process.ts";
+import { localVolumes } from "./local-volumes.ts";
 
 /**
  * An engine without VMs, for tests of the server, the SDK and the CLI: its sandboxes are entries in a map and their processes run on this
@@ -166,6 +167,15 @@ export function openLocalEngine(home: string): Engine {
         if (!templates.delete(key)) throw new SandboxError("not_found", `there is no template ${key}`);
       },
     },
+    volumes: localVolumes((volume) =>
+      [...sandboxes.values()].flatMap(({ info: { id, name, state, spec } }) =>
+        spec.mounts.flatMap((mount) =>
+          mount.type === "volume" && mount.name === volume
+            ? [{ id, name, state, readOnly: mount.readOnly }]
+            : [],
+        ),
+      ),
+    ),
     events: {
       async *subscribe({ since, signal } = {}) {
         let at = since ?? events.length;

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { type Accelerator, bootArguments, cpuModel, loadArguments, machineFingerprint } from "./arguments.ts";
 
 const paths = { qmpSocket: "/run/qmp", agentSocket: "/run/agent", firmware: "/firmware" };
-const common = { shape: { cpus: 2, memoryMiB: 512 }, paths, seccomp: true };
+const common = { shape: { cpus: 2, memoryMiB: 512, volumeSlots: 0 }, paths, seccomp: true };
 const load = (accelerator: Accelerator, more: object = {}) =>
   loadArguments({
     ...common,
@@ -10,19 +10,20 @@ const load = (accelerator: Accelerator, more: object = {}) =>
     memoryFile: "/state/memory",
     rootDescriptor: "/disk/root/root.vmdk",
     upper: { overlay: "/disk/writable/upper.qcow2", backing: ["/state/upper.qcow2", "/disk/blank.ext4"] },
+    volumes: [],
     ...more,
   });
-const boot = (accelerator: Accelerator) =>
-  bootArguments({
-    ...common,
-    accelerator,
-    kernel: "/boot/vmlinux",
-    initramfs: "/boot/initramfs.cpio",
-    commandLine: "console=ttyS0",
-    memoryFile: "/state/memory",
-    rootFile: "/state/root.raw",
-    upper: { overlay: "/state/upper.qcow2", backing: ["/boot/blank.ext4"] },
-  });
+const bootOptions = (accelerator: Accelerator) => ({
+  ...common,
+  accelerator,
+  kernel: "/boot/vmlinux",
+  initramfs: "/boot/initramfs.cpio",
+  commandLine: "console=ttyS0",
+  memoryFile: "/state/memory",
+  rootFile: "/state/root.raw",
+  upper: { overlay: "/state/upper.qcow2", backing: ["/boot/blank.ext4"] },
+});
+const boot = (accelerator: Accelerator) => bootArguments(bootOptions(accelerator));
 const valuesOf = (args: string[], flag: string) =>
   args.flatMap((arg, i) => (arg === flag ? [args[i + 1]!] : []));
 
@@ -54,6 +55,39 @@ describe("what a loading machine is given", () => {
     const nodes = valuesOf(load("tcg", { kept }), "-blockdev").join(" ");
     expect(nodes).toContain("node-name=kept,file=kept-file,backing=kept-0");
     expect(nodes).not.toContain("null-co");
+  });
+
+  test("has a disk for each slot of its shape: given ones first, those that are only read below an overlay", () => {
+    const shape = { ...common.shape, volumeSlots: 4 };
+    const volumes = [
+      { file: "/disk/volume0" },
+      { overlay: "/disk/writable/volume1.qcow2", backing: ["/disk/volume1"] },
+    ];
+    const args = load("tcg", { shape, volumes });
+    const nodes = valuesOf(args, "-blockdev");
+    expect(nodes).toContain(
+      "driver=file,locking=off,node-name=volume0-file,filename=/disk/volume0,read-only=off,discard=unmap",
+    );
+    expect(nodes).toContain("driver=raw,node-name=volume0,file=volume0-file,discard=unmap");
+    expect(nodes).toContain(
+      "driver=file,locking=off,node-name=volume1-0-file,filename=/disk/volume1,read-only=on",
+    );
+    expect(nodes).toContain("driver=raw,node-name=volume1-0,file=volume1-0-file,read-only=on");
+    expect(nodes).toContain(
+      "driver=qcow2,node-name=volume1,file=volume1-file,backing=volume1-0,discard=unmap",
+    );
+    expect(nodes.filter((n) => n.startsWith("driver=null-co")).map((n) => n.split(",")[1])).toEqual([
+      "node-name=kept",
+      "node-name=volume2",
+      "node-name=volume3",
+    ]);
+    expect(valuesOf(args, "-device").slice(-4)).toEqual(
+      [0, 1, 2, 3].map((n) => `virtio-blk-device,drive=volume${n},serial=volume${n}`),
+    );
+    // A flush of the guest must reach the host's disk, and no write may wait in QEMU.
+    expect(nodes.join(" ")).not.toMatch(/cache|flush/);
+    const stored = bootArguments({ ...bootOptions("tcg"), shape });
+    expect(valuesOf(stored, "-device")).toEqual(valuesOf(args, "-device"));
   });
 
   test("does not load a kernel, and waits to be told what to load", () => {

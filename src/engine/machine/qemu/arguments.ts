@@ -45,7 +45,12 @@ export interface LoadOptions extends CommonOptions {
   rootDescriptor: string;
   upper: OverlayFiles;
   kept?: OverlayFiles | undefined;
+  /** For the first slots of the shape. */
+  volumes: VolumeFiles[];
 }
+
+/** A raw disk that is written to; or one that is only read, below an overlay. */
+export type VolumeFiles = { file: string } | OverlayFiles;
 
 /** Name of the virtio-serial port that the agent opens (spec/agent-protocol.md). */
 export const AGENT_PORT = "org.microsandbox.agent";
@@ -66,7 +71,7 @@ export function machineFingerprint(accelerator: Accelerator): string {
   return JSON.stringify(
     common({
       accelerator,
-      shape: { cpus: 1, memoryMiB: 1 },
+      shape: { cpus: 1, memoryMiB: 1, volumeSlots: 0 },
       paths: { qmpSocket: "", agentSocket: "" },
       seccomp: true,
     }),
@@ -85,7 +90,8 @@ export function bootArguments(options: BootOptions): string[] {
     ...["-blockdev", "driver=raw,node-name=root,file=root-file,read-only=on"],
     ...overlay("upper", options.upper),
     ...placeholder("kept"),
-    ...disks(),
+    ...volumes(options.shape, []),
+    ...disks(options.shape),
   ];
 }
 
@@ -98,7 +104,8 @@ export function loadArguments(options: LoadOptions): string[] {
     ...["-blockdev", "driver=vmdk,node-name=root,file=root-file,read-only=on"],
     ...overlay("upper", options.upper),
     ...(options.kept === undefined ? placeholder("kept") : overlay("kept", options.kept)),
-    ...disks(),
+    ...volumes(options.shape, options.volumes),
+    ...disks(options.shape),
     // The state is named over QMP, behind the capability it needs.
     ...["-incoming", "defer"],
   ];
@@ -107,6 +114,29 @@ export function loadArguments(options: LoadOptions): string[] {
 /** A disk that answers with zeros, in the place of one that is attached when the state is loaded. */
 function placeholder(role: string): string[] {
   return ["-blockdev", `driver=null-co,node-name=${role},size=${PLACEHOLDER_BYTES},read-zeroes=on`];
+}
+
+function volumeRoles({ volumeSlots }: MachineShape): string[] {
+  return Array.from({ length: volumeSlots }, (_, slot) => `volume${slot}`);
+}
+
+function volumes(shape: MachineShape, given: readonly VolumeFiles[]): string[] {
+  return volumeRoles(shape).flatMap((role, slot) => {
+    const volume = given[slot];
+    if (volume === undefined) return placeholder(role);
+    return "file" in volume ? rawDisk(role, volume.file) : overlay(role, volume);
+  });
+}
+
+/**
+ * Written through QEMU's default cache mode: a write is in the host's page cache when the guest hears that it is done, so the
+ * death of QEMU loses nothing; a flush of the guest is an fdatasync(2) of the host, so what was committed outlives the host's too.
+ */
+function rawDisk(role: string, path: string): string[] {
+  return [
+    ...["-blockdev", `${file(`${role}-file`, path, false)},discard=unmap`],
+    ...["-blockdev", `driver=raw,node-name=${role},file=${role}-file,discard=unmap`],
+  ];
 }
 
 /** Each file's backing is named here and never by the file itself, which a guest that owns its VMM can write. */
@@ -173,8 +203,8 @@ function memory(shape: MachineShape, source: string): string[] {
   return ["-object", `memory-backend-file,id=mem,size=${shape.memoryMiB}M,${source}`];
 }
 
-function disks(): string[] {
-  return ["root", "upper", "kept"].flatMap((role) => [
+function disks(shape: MachineShape): string[] {
+  return ["root", "upper", "kept", ...volumeRoles(shape)].flatMap((role) => [
     "-device",
     `virtio-blk-device,drive=${role},serial=${role}`,
   ]);

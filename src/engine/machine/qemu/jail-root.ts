@@ -4,6 +4,7 @@ import { chmod, copyFile, mkdir, readdir, realpath, rename, rm, stat, writeFile 
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { SandboxError } from "../../../contract/index.ts";
+import { MAX_VOLUME_SLOTS } from "../machine.ts";
 import type { QemuBinary } from "./binary.ts";
 
 const run = promisify(execFile);
@@ -28,12 +29,14 @@ export const JAIL = {
   writable: "/disk/writable",
   kept: "/disk/kept",
   blank: "/disk/blank.ext4",
+  /** With the slot's number behind it. */
+  volume: "/disk/volume",
   kvm: "/dev/kvm",
 } as const;
 
 const FIRMWARE = ["qboot.rom", "kvmvapic.bin"];
 /** Change it when the layout changes: it is part of the folder's name. */
-const LAYOUT = 3;
+const LAYOUT = 4;
 
 /**
  * Makes the root under `parent` unless it is there, and returns its path. Written beside and renamed.
@@ -72,7 +75,8 @@ export async function prepareJailRoot(parent: string, qemu: QemuBinary): Promise
     ]) {
       await mkdir(join(partial, place), { recursive: true, mode: 0o755 });
     }
-    for (const place of [JAIL.blank, JAIL.kvm]) await writeFile(join(partial, place), "");
+    const volumes = Array.from({ length: MAX_VOLUME_SLOTS }, (_, slot) => `${JAIL.volume}${slot}`);
+    for (const place of [JAIL.blank, JAIL.kvm, ...volumes]) await writeFile(join(partial, place), "");
     await rename(partial, root);
   } catch (error) {
     await rm(partial, { recursive: true, force: true });

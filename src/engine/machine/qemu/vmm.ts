@@ -12,6 +12,7 @@ import type {
   MachineShape,
   Vmm,
   VmmIdentity,
+  VolumeDisk,
 } from "../machine.ts";
 import { startTimeOf } from "../process-identity.ts";
 import { chooseAccelerator, type Verdict } from "./accelerator.ts";
@@ -132,14 +133,26 @@ export class QemuVmm implements Vmm {
       rootDescriptor: `${at.rootDisk}/root.vmdk`,
       upper: { overlay: `${at.writable}/upper.qcow2`, backing: [`${at.state}/upper.qcow2`, at.blank] },
       kept: kept === undefined ? undefined : keptFiles(at.writable, kept),
+      volumes: disks.volumes.map(({ file, overlay }, slot) => {
+        const path = host.jailRoot === undefined ? file : `${JAIL.volume}${slot}`;
+        return overlay === undefined
+          ? { file: path }
+          : { overlay: `${at.writable}/${overlay}`, backing: [path] };
+      }),
     });
     await this.giveAway(disks.writableDirectory, request.uid);
+    await giveVolumes(disks.volumes, request.uid);
     const mounts = [
       { source: stateDirectory, target: JAIL.state },
       { source: disks.rootDirectory, target: JAIL.rootDisk },
       { source: disks.writableDirectory, target: JAIL.writable, writable: true },
       { source: disks.blankFile, target: JAIL.blank },
       ...(disks.keptDirectory === undefined ? [] : [{ source: disks.keptDirectory, target: JAIL.kept }]),
+      ...disks.volumes.map(({ file, overlay }, slot) => ({
+        source: file,
+        target: `${JAIL.volume}${slot}`,
+        writable: overlay === undefined,
+      })),
     ];
     return this.launch(host, request, {
       accelerator,
@@ -272,7 +285,7 @@ export class QemuVmm implements Vmm {
           await this.options.makeOverlay(join(scratch, "state", "upper.qcow2"));
           await writeFile(join(scratch, "state", "root.raw"), Buffer.alloc(PROBE_DISK_BYTES));
           return this.bootWith(accelerator, await commandLine(accelerator, { verbose: true }), {
-            shape: { cpus: 1, memoryMiB: 256 },
+            shape: { cpus: 1, memoryMiB: 256, volumeSlots: 0 },
             boot: this.options.boot,
             stateDirectory: join(scratch, "state"),
             runDirectory: scratch,
@@ -284,6 +297,13 @@ export class QemuVmm implements Vmm {
       await rm(scratch, { recursive: true, force: true });
     }
   }
+}
+
+/** A volume belongs to the uid that writes to it; the others can read it, where they are shown it at all. */
+async function giveVolumes(volumes: readonly VolumeDisk[], uid: number | undefined): Promise<void> {
+  if (uid === undefined) return;
+  const written = volumes.filter(({ overlay }) => overlay === undefined);
+  await Promise.all(written.map(({ file }) => chown(file, uid, uid)));
 }
 
 function keptFiles(writable: string, kept: string): OverlayFiles {
