@@ -22,7 +22,7 @@ export class Screen {
     try {
       for await (const event of this.process) {
         if (event.type === "exit") return event;
-        if (event.stream !== "stdout") throw new Error("a terminal has one stream");
+        if (event.type === "lost" || event.stream !== "stdout") throw new Error("a terminal has one stream");
         this.#shown.add(event.data.toString());
       }
       throw new Error("it was left");

@@ -15,24 +15,39 @@ const FORCE_WITHIN_MS = 1000;
 /** What `timeout(1)` exits with when the time is up. */
 const TIMED_OUT = 124;
 
+export interface AttachHow {
+  /** The terminal that the process was given. */
+  terminal?: OwnTerminal | undefined;
+  /** It is not ours and goes on without us: what is sent to us means us. Default: false. */
+  foreign?: boolean;
+  /** Give it our stdin. Default: true. */
+  stdin?: boolean | undefined;
+}
+
 /**
  * @param cancel ends the whole operation: for signals before there is a process, and for force
- * @param terminal the one that the process was given
  * @returns the exit code for this process; 0 when it was left running
  */
 export async function attach(
   process_: ExecProcess,
   cancel: () => void,
-  terminal?: OwnTerminal,
+  { terminal, foreign = false, stdin = true }: AttachHow = {},
 ): Promise<number> {
-  const signals = new SignalForwarding(process_, cancel, terminal !== undefined);
+  const signals = new SignalForwarding(process_, cancel, foreign || terminal !== undefined);
   process_.started.then(
-    () => (terminal === undefined ? feedStdin(process_) : terminal.connect(process_)),
+    () => {
+      if (terminal !== undefined) terminal.connect(process_);
+      else if (stdin) feedStdin(process_);
+    },
     () => {},
   );
   try {
     for await (const event of process_) {
       if (event.type === "exit") return exitCode(event);
+      if (event.type === "lost") {
+        note(`msb: ${event.bytes} bytes of ${event.stream} are kept no more`);
+        continue;
+      }
       const full = writeTo(event.stream, event.data);
       if (full) await full;
     }
@@ -69,11 +84,11 @@ class SignalForwarding implements Disposable {
   #interrupts = 0;
   #lastInterrupt = 0;
 
-  /** @param terminal the process gets its own signals as keys; one that is sent to us means us */
-  constructor(process_: ExecProcess, cancel: () => void, terminal: boolean) {
+  /** @param ours what is sent to us means us: a process at a terminal gets its own signals as keys */
+  constructor(process_: ExecProcess, cancel: () => void, ours: boolean) {
     this.#process = process_;
     this.#cancel = cancel;
-    if (!terminal) {
+    if (!ours) {
       process_.started.then(
         () => {
           this.#started = true;

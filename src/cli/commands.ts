@@ -39,8 +39,31 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/shell.ts"),
   },
   {
+    name: "ps",
+    group: SANDBOXES,
+    summary: "list the processes of a sandbox; without one, list sandboxes",
+    load: () => import("./commands/ps.ts"),
+  },
+  {
+    name: "attach",
+    group: SANDBOXES,
+    summary: "connect to a process that runs in a sandbox",
+    load: () => import("./commands/attach.ts"),
+  },
+  {
+    name: "wait",
+    group: SANDBOXES,
+    summary: "wait for a process to end",
+    load: () => import("./commands/wait.ts"),
+  },
+  {
+    name: "signal",
+    group: SANDBOXES,
+    summary: "send a signal to a process",
+    load: () => import("./commands/signal.ts"),
+  },
+  {
     name: "ls",
-    alias: "ps",
     group: SANDBOXES,
     summary: "list sandboxes",
     load: () => import("./commands/ls.ts"),

@@ -29,7 +29,7 @@ export async function main(args: string[]): Promise<never> {
 }
 
 function failed(error: unknown, entry: CommandEntry | undefined, args: string[]): number {
-  const runs = ["run", "exec", "shell"].includes(entry?.name ?? "");
+  const runs = ["run", "exec", "shell", "attach", "wait"].includes(entry?.name ?? "");
   if (error instanceof CommanderError) {
     // Commander has said all that there is to say.
     if (error.exitCode === 0) return 0;

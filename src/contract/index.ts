@@ -13,6 +13,7 @@ export * from "./images.ts";
 export * from "./metrics.ts";
 export * from "./mounts.ts";
 export * from "./names.ts";
+export * from "./processes.ts";
 export * from "./records.ts";
 export * from "./sandbox.ts";
 export * from "./stream.ts";

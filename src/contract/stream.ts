@@ -1,11 +1,13 @@
 import { z } from "zod";
 import { execSpec, exitStatus, terminalCols, terminalRows } from "./exec.ts";
 import { layerProgress } from "./images.ts";
+import { outputFrom, processInfo } from "./processes.ts";
 import { sandboxInfo, sandboxSpec } from "./sandbox.ts";
 
 /**
  * Messages of the WebSockets that carry a process: `/v1/sandboxes/{ref}/exec` (a process in a running sandbox)
- * and `/v1/run` (a sandbox and its one command, both gone when the connection is).
+ * and `/v1/run` (a sandbox and its one command, both gone when the connection is), and
+ * `/v1/sandboxes/{ref}/processes/{process}/attach` (a process that runs, or ran, without its client).
  *
  * Text frames are JSON, as below. Binary frames are a stream's bytes behind one byte that names it.
  */
@@ -19,6 +21,10 @@ export const streamClientMessage = z.discriminatedUnion("type", [
     exec: execSpec.omit({ argv: true }).extend({ argv: z.array(z.string()).optional() }),
     /** Keep the sandbox, running, when its command has ended or the client has gone. */
     keep: z.boolean().default(false),
+  }),
+  z.strictObject({
+    type: z.literal("attach"),
+    from: outputFrom.default({ stdout: 0, stderr: 0 }),
   }),
   z.strictObject({ type: z.literal("stdin_end") }),
   z.strictObject({ type: z.literal("signal"), signal: z.string().max(16) }),
@@ -65,6 +71,14 @@ export const streamServerMessage = z.discriminatedUnion("type", [
   }),
   z.object({ type: z.literal("exit"), status: exitStatus }),
   z.object({ type: z.literal("detached") }),
+  z.object({
+    type: z.literal("attached"),
+    process: processInfo,
+    /** Offsets of the first bytes that follow; what of them is not kept any more comes as `lost`. */
+    from: z.object({ stdout: z.int(), stderr: z.int() }),
+  }),
+  /** So many bytes of a stream, at this point of it, are in the log no more. */
+  z.object({ type: z.literal("lost"), stream: z.enum(["stdout", "stderr"]), bytes: z.int() }),
   z.object({ type: z.literal("error"), error: errorBody }),
 ]);
 export type StreamServerMessage = z.output<typeof streamServerMessage>;

@@ -15,6 +15,9 @@ import type {
   ListFilesRequest,
   LoginRequest,
   LogRecord,
+  OutputFrom,
+  ProcessInfo,
+  ProcessStart,
   Progress,
   PruneReport,
   PruneRequest,
@@ -26,6 +29,7 @@ import type {
   SandboxMetrics,
   SandboxSpec,
   SandboxState,
+  SignalScope,
   TemplateInfo,
   TemplateShape,
   VersionInfo,
@@ -83,6 +87,8 @@ export interface Sandboxes {
   /** What all running sandboxes use now; one that cannot be measured is left out. */
   allMetrics(): Promise<SandboxMetrics[]>;
   /** What processes wrote, oldest first; with `follow`, until the sandbox is removed or the signal comes. */
+  /** Its processes, as things to come back to. */
+  processes(ref: string): SandboxProcesses;
   logs(ref: string, options?: LogOptions): AsyncIterable<LogRecord>;
   /** The last `maxBytes` (default 64 KiB) of the VM's console. */
   console(ref: string, maxBytes?: number): Promise<string>;
@@ -123,8 +129,19 @@ export interface LogOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** The ways into a process. */
+export interface ProcessControls {
+  /** Resolves when the bytes are on their way; slow while the process does not read. */
+  write(chunk: Buffer): Promise<void>;
+  endStdin(): void;
+  /** @param signal name, e.g. `SIGINT` or `INT`; unknown: `invalid_argument`. Goes to the process group. */
+  signal(signal: string): void;
+  /** Gives its terminal another size; without one it does nothing. */
+  resize(rows: number, cols: number): void;
+}
+
 /** A process that somebody listens to. Its output also goes to the sandbox's log. */
-export interface EngineProcess {
+export interface EngineProcess extends ProcessControls {
   /** Number of the process within its sandbox. */
   readonly process: number;
   readonly pid: number;
@@ -133,17 +150,41 @@ export interface EngineProcess {
    * back while about 1 MiB waits.
    */
   onOutput(listener: (stream: "stdout" | "stderr", chunk: Buffer) => void | Promise<void>): void;
-  /** Resolves when the bytes are on their way; slow while the process does not read. */
-  write(chunk: Buffer): Promise<void>;
-  endStdin(): void;
-  /** @param signal name, e.g. `SIGINT` or `INT`; unknown: `invalid_argument`. Goes to the process group. */
-  signal(signal: string): void;
-  /** Gives its terminal another size; without one it does nothing. */
-  resize(rows: number, cols: number): void;
   /** Settles after the last output was given to the listener. Rejects with `unavailable` if the VM is lost. */
   readonly exited: Promise<ExitStatus>;
   /** Lets the process run on without a listener. */
   detach(): void;
+}
+
+/** The processes of one sandbox: those that run, and the last that have ended. */
+export interface SandboxProcesses {
+  /** Starts one that nobody listens to; its output goes to the sandbox's log. */
+  start(spec: ProcessStart, context?: OperationContext): Promise<ProcessInfo>;
+  list(): ProcessInfo[];
+  get(process: number): ProcessInfo;
+  /** Resolves when it has ended or is lost. */
+  wait(process: number, options?: { signal?: AbortSignal | undefined }): Promise<ProcessInfo>;
+  /** @throws `invalid_state` if it does not run */
+  signal(process: number, signal: string, scope: SignalScope): void;
+  attach(process: number, from: OutputFrom): AttachedProcess;
+}
+
+/** A piece of a process's output, or how much of it is missing there. */
+export type OutputPiece =
+  | { stream: "stdout" | "stderr"; data: Buffer }
+  | { stream: "stdout" | "stderr"; lost: number };
+
+/** One client's view of a process. Many may attach to one; none of them holds it or another. */
+export interface AttachedProcess extends ProcessControls {
+  readonly info: ProcessInfo;
+  readonly from: { stdout: number; stderr: number };
+  /**
+   * Its output from there on, as fast as it is taken: what is kept of it, then what comes, without a gap or a repetition, until it has
+   * ended. Whoever is so slow that the log has dropped what he has not read is told how much.
+   */
+  output(signal: AbortSignal): AsyncIterable<OutputPiece>;
+  /** As it is now. */
+  current(): ProcessInfo;
 }
 
 /** `name` is a reference (`python:3.12`, `host/path@sha256:…`) or the digest of a stored image. */

@@ -11,6 +11,8 @@ import { StdinWindow } from "./stdin-window.ts";
 /** What comes out of a process: pieces of its output as they come, and last its end. */
 export type ExecEvent =
   | { type: "output"; stream: "stdout" | "stderr"; data: Buffer }
+  /** So many bytes are missing here: the sandbox's log had dropped them before this client took them. Of an attached process only. */
+  | { type: "lost"; stream: "stdout" | "stderr"; bytes: number }
   | ({ type: "exit" } & ExitStatus);
 
 /** Bytes of output that wait for the iteration before the process is held back. */
@@ -25,7 +27,7 @@ export interface ExecStdin {
 }
 
 /** The messages that only `run` has. */
-export type OtherMessage = Extract<StreamServerMessage, { type: "progress" | "sandbox" }>;
+export type OtherMessage = Extract<StreamServerMessage, { type: "progress" | "sandbox" | "attached" }>;
 
 /**
  * A process in a sandbox whose streams are connected to this program. Iterate it once to get its output; the iteration's pace is the
@@ -155,6 +157,10 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
 
   /** @internal Messages that a plain exec never gets. */
   protected onOther(_message: OtherMessage): void {}
+  /** @internal It runs. */
+  protected begun({ process, pid }: { process: number; pid: number }): void {
+    this.#started.resolve({ process, pid });
+  }
   /** @internal It ended without ever having been what it should be. */
   protected onFailure(_error: unknown): void {}
 
@@ -198,6 +204,9 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
         this.#queue.end();
         this.#exit.resolve(message.status);
         this.#detached.resolve();
+        break;
+      case "lost":
+        this.#queue.push({ type: "lost", stream: message.stream, bytes: message.bytes }, 0);
         break;
       case "detached":
         this.#finish();

@@ -22,7 +22,9 @@ export type {
   LogRecord,
   Mount,
   MountInput,
+  OutputFrom,
   Platform,
+  ProcessInfo,
   Progress,
   PruneReport,
   PullPolicy,
@@ -42,6 +44,7 @@ export type {
   VolumePruneReport,
   VolumeUser,
 } from "../contract/index.ts";
+export { AttachedProcess } from "./attached-process.ts";
 export { type Connection, type ConnectOptions, connect } from "./connection.ts";
 export { Daemon, type StartedDaemon } from "./daemon.ts";
 export { type EventOptions, events } from "./events.ts";
@@ -67,6 +70,7 @@ export type {
 } from "./image-transfer.ts";
 export { allMetrics, type WatchMetricsOptions } from "./metrics.ts";
 export type { CallOptions, SlowCallOptions } from "./options.ts";
+export { type AttachOptions, Processes, type ProcessStartOptions, SandboxProcess } from "./processes.ts";
 export { type LoginOptions, Registry } from "./registry.ts";
 export {
   type CreateOptions,

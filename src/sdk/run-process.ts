@@ -22,7 +22,7 @@ export class RunProcess extends ExecProcess {
 
   protected override onOther(message: OtherMessage): void {
     if (message.type === "sandbox") this.#sandbox.resolve(message.sandbox);
-    else this.#onProgress?.(message.progress);
+    else if (message.type === "progress") this.#onProgress?.(message.progress);
   }
 
   protected override onFailure(error: unknown): void {

@@ -19,6 +19,7 @@ import { downloaded, type TarOptions } from "./image-transfer.ts";
 import { jsonLines } from "./json-lines.ts";
 import { type WatchMetricsOptions, watchMetrics } from "./metrics.ts";
 import { type CallOptions, QUICK_MS, SLOW_MS, type SlowCallOptions } from "./options.ts";
+import { Processes } from "./processes.ts";
 import { RunProcess } from "./run-process.ts";
 
 export { RunProcess };
@@ -267,6 +268,11 @@ export class Sandbox implements AsyncDisposable {
       `run ${command} in sandbox ${this.name}`,
       signal,
     );
+  }
+
+  /** Its processes that go on without this program. */
+  get processes(): Processes {
+    return new Processes(this.#connection, this.#path(""));
   }
 
   /** What its processes wrote, oldest first. */

@@ -121,7 +121,7 @@ test("execStream: stdin, output as it comes, exit", async () => {
   await process_.stdin.write("one\n");
   for await (const event of process_) {
     if (event.type === "exit") seen.push(`exit ${event.exitCode}`);
-    else {
+    else if (event.type === "output") {
       seen.push(`${event.stream} ${event.data.toString().trim()}`);
       if (seen.length === 1) await process_.stdin.write("two\n");
       if (seen.length === 2) await process_.stdin.end();

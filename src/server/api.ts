@@ -12,6 +12,7 @@ import { addImageTransferRoutes } from "./image-transfer.ts";
 import { addImageRoutes } from "./images.ts";
 import { addLogRoutes } from "./logs.ts";
 import { addMetricsRoutes } from "./metrics.ts";
+import { addProcessRoutes } from "./processes.ts";
 import { addRegistryRoutes } from "./registries.ts";
 import { addSandboxRoutes } from "./sandboxes.ts";
 import { errorResponse, logIfInternal } from "./status.ts";
@@ -58,6 +59,7 @@ export function createApi(context: ApiContext): OpenAPIHono {
   addSandboxRoutes(api, context);
   addExecRoutes(api, context);
   addFileRoutes(api, context);
+  addProcessRoutes(api, context);
   addLogRoutes(api, context);
   addMetricsRoutes(api, context);
   addEventRoutes(api, context);

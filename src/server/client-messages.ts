@@ -1,7 +1,7 @@
 import type { RawData, WebSocket } from "ws";
 import type { z } from "zod";
 import { SandboxError, STDIN_WINDOW, STREAM_STDIN, streamClientMessage } from "../contract/index.ts";
-import type { EngineProcess } from "../engine/index.ts";
+import type { ProcessControls } from "../engine/index.ts";
 import { parseInput } from "./validation.ts";
 
 type Message = z.output<typeof streamClientMessage>;
@@ -22,7 +22,7 @@ export class ClientMessages {
   readonly #socket: WebSocket;
   readonly #first = Promise.withResolvers<Message>();
   #gotFirst = false;
-  #process: EngineProcess | undefined;
+  #process: ProcessControls | undefined;
   #signals: string[] = [];
   #size: { rows: number; cols: number } | undefined;
   readonly #detached = Promise.withResolvers<"detached">();
@@ -52,7 +52,7 @@ export class ClientMessages {
   }
 
   /** The message that starts it all. */
-  async first<T extends "exec" | "run">(type: T): Promise<Extract<Message, { type: T }>> {
+  async first<T extends "exec" | "run" | "attach">(type: T): Promise<Extract<Message, { type: T }>> {
     const message = await this.#first.promise;
     if (message.type === type) return message as Extract<Message, { type: T }>;
     throw new SandboxError(
@@ -67,7 +67,7 @@ export class ClientMessages {
   }
 
   /** From now on the process gets what the client sends. */
-  attach(process: EngineProcess): void {
+  attach(process: ProcessControls): void {
     this.#process = process;
     for (const signal of this.#signals.splice(0)) this.#signal(process, signal);
     if (this.#size !== undefined) this.#resize(process, this.#size);
@@ -90,6 +90,7 @@ export class ClientMessages {
     switch (message.type) {
       case "exec":
       case "run":
+      case "attach":
         if (this.#gotFirst) throw new SandboxError("invalid_argument", "one connection carries one process");
         this.#gotFirst = true;
         this.#first.resolve(message);
@@ -129,7 +130,10 @@ export class ClientMessages {
 
   #mustHaveBegun(what: string): void {
     if (this.#gotFirst) return;
-    throw new SandboxError("invalid_argument", `the first message must be \`exec\` or \`run\`, not ${what}`);
+    throw new SandboxError(
+      "invalid_argument",
+      `the first message must be \`exec\`, \`run\` or \`attach\`, not ${what}`,
+    );
   }
 
   async #pump(): Promise<void> {
@@ -169,7 +173,7 @@ export class ClientMessages {
     if (this.#socket.isPaused && this.#queued <= STDIN_WINDOW / 2) this.#socket.resume();
   }
 
-  #resize(process: EngineProcess, { rows, cols }: { rows: number; cols: number }): void {
+  #resize(process: ProcessControls, { rows, cols }: { rows: number; cols: number }): void {
     try {
       process.resize(rows, cols);
     } catch {
@@ -177,7 +181,7 @@ export class ClientMessages {
     }
   }
 
-  #signal(process: EngineProcess, signal: string): void {
+  #signal(process: ProcessControls, signal: string): void {
     try {
       process.signal(signal);
     } catch {

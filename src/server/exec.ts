@@ -33,7 +33,7 @@ const exec = createRoute({
   responses: { 200: json(execResult, "How it ended and what it wrote."), ...failure },
 });
 
-const socketAnswer = {
+export const socketAnswer = {
   101: {
     description: "A WebSocket. Text frames are JSON, binary frames bytes behind the number of their stream.",
     content: {

@@ -47,6 +47,15 @@ export async function sendOutput(socket: WebSocket, process: EngineProcess): Pro
   return await Promise.race([process.exited, gone]);
 }
 
+/** Sends a piece of output; resolves when the socket has taken it, or never will. */
+export async function sendPiece(socket: WebSocket, stream: "stdout" | "stderr", data: Buffer): Promise<void> {
+  const tag = stream === "stdout" ? STREAM_STDOUT : STREAM_STDERR;
+  for (const frame of frames(tag, data)) {
+    if (socket.readyState !== socket.OPEN) return;
+    await new Promise<void>((taken) => socket.send(frame, { binary: true, compress: false }, () => taken()));
+  }
+}
+
 function* frames(tag: number, chunk: Buffer): Generator<Buffer> {
   const step = MAX_STREAM_FRAME - 1;
   for (let at = 0; at < chunk.length; at += step) {

@@ -2,10 +2,10 @@ import type { WebSocket } from "ws";
 import { SandboxError, type StreamServerMessage } from "../contract/index.ts";
 import type { Engine, EngineProcess } from "../engine/index.ts";
 import { ClientMessages } from "./client-messages.ts";
-import { sendOutput } from "./process-output.ts";
+import { sendOutput, sendPiece } from "./process-output.ts";
 import { logIfInternal } from "./status.ts";
 
-/** The two WebSockets that carry a process: `/v1/sandboxes/{ref}/exec` and `/v1/run`. */
+/** The WebSockets that carry a process: `/v1/run`, and below `/v1/sandboxes/{ref}` `exec` and `processes/{process}/attach`. */
 
 export interface SocketContext {
   engine: Engine;
@@ -91,6 +91,42 @@ async function carry(
   say(socket, { type: "exit", status: end });
   socket.close(1000);
   return "exited";
+}
+
+/** A process that is not the client's own: it goes on when the client goes. */
+export async function serveAttach(
+  socket: WebSocket,
+  context: SocketContext,
+  ref: string,
+  number: number,
+): Promise<void> {
+  await answering(socket, context, async (client, signal) => {
+    const { from } = await client.first("attach");
+    const attached = context.engine.sandboxes.processes(ref).attach(number, from);
+    say(socket, { type: "attached", process: attached.info, from: attached.from });
+    client.attach(attached);
+    const left = new AbortController();
+    void client.detached.then(() => left.abort());
+    const over = AbortSignal.any([signal, left.signal]);
+    for await (const piece of attached.output(over)) {
+      if ("lost" in piece) say(socket, { type: "lost", stream: piece.stream, bytes: piece.lost });
+      else await sendPiece(socket, piece.stream, piece.data);
+    }
+    if (left.signal.aborted) {
+      say(socket, { type: "detached" });
+    } else if (!over.aborted) {
+      const { exit, state } = attached.current();
+      if (state === "running") {
+        // Its log was closed under it: the sandbox is gone, or the daemon is about to be.
+        throw new SandboxError("unavailable", `process ${number} cannot be followed any more`);
+      }
+      if (exit === undefined) {
+        throw new SandboxError("unavailable", `process ${number} is gone: its VM ended under it`);
+      }
+      say(socket, { type: "exit", status: exit });
+    }
+    socket.close(1000);
+  });
 }
 
 /** Runs a handler, aborts it when the client goes, and turns what it throws into the last message. */

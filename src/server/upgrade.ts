@@ -2,7 +2,7 @@ import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 import { MAX_STREAM_FRAME, SandboxError } from "../contract/index.ts";
-import { type SocketContext, serveExec, serveRun } from "./process-socket.ts";
+import { type SocketContext, serveAttach, serveExec, serveRun } from "./process-socket.ts";
 import { errorAnswer } from "./status.ts";
 
 /** Turns upgrade requests into process sockets, or refuses them the way a plain request is refused. */
@@ -34,6 +34,10 @@ export class Upgrades {
   #route(url: string): ((socket: WebSocket) => Promise<void>) | undefined {
     const { pathname } = new URL(url, "http://localhost");
     if (pathname === "/v1/run") return (socket) => serveRun(socket, this.#context);
+    const attach = /^\/v1\/sandboxes\/([^/]{1,200})\/processes\/(\d{1,10})\/attach$/.exec(pathname);
+    if (attach !== null) {
+      return (socket) => serveAttach(socket, this.#context, decode(attach[1]!), Number(attach[2]));
+    }
     const ref = /^\/v1\/sandboxes\/([^/]{1,200})\/exec$/.exec(pathname)?.[1];
     if (ref === undefined) return undefined;
     return (socket) => serveExec(socket, this.#context, decode(ref));

@@ -11,6 +11,7 @@ import {
   processOf,
   type TerminalFlags,
 } from "../sandbox-flags.ts";
+import { print } from "../terminal.ts";
 
 const HELP = `
 Signals, Ctrl-C among them, reach the command. It ends when msb does. With -t it has a terminal: every key
@@ -20,6 +21,7 @@ Exit code: as of msb run; see there.
 Examples:
   $ msb exec box -- ls -l /
   $ msb exec -e LANG=C -w /tmp box -- sh -c 'pwd; env'
+  $ msb exec -d box -- sh -c 'make > log'      then: msb ps box, msb wait box 3
   $ msb exec -t box -- vi /etc/hosts
   $ tar c . | msb exec box -- tar x -C /work`;
 
@@ -28,13 +30,31 @@ export function command(): Command {
     addProcessFlags(new Command("exec").description("Run a command in a running sandbox.")),
   )
     .option("--timeout <DURATION>", "end the command after so long, as 5s or 2m", parseMilliseconds)
+    .option(
+      "-d, --detach",
+      "print the process's number and return at once; with -i msb attach -i can send to it",
+    )
     .argument("<SANDBOX>", "name or id")
     .argument("<COMMAND...>", "command and its arguments")
     .passThroughOptions()
     .addHelpText("after", HELP)
     .action(
-      async (ref: string, words: string[], flags: ProcessFlags & TerminalFlags & { timeout?: number }) => {
+      async (
+        ref: string,
+        words: string[],
+        flags: ProcessFlags & TerminalFlags & { timeout?: number; detach?: boolean },
+      ) => {
         const [file = "", ...args] = commandOf(words);
+        if (flags.detach) {
+          const started = await Sandbox.at(ref).processes.start(file, args, {
+            ...processOf(flags),
+            timeoutMs: flags.timeout,
+            stdin: flags.interactive || flags.tty,
+            tty: flags.tty ? { term: process.env.TERM } : undefined,
+          });
+          print(String(started.process));
+          return;
+        }
         const cancel = new AbortController();
         const terminal = ownTerminal(flags);
         const process_ = Sandbox.at(ref).execStream(file, args, {
@@ -43,7 +63,7 @@ export function command(): Command {
           tty: terminal?.spec,
           signal: cancel.signal,
         });
-        process.exitCode = await attach(process_, () => cancel.abort(), terminal);
+        process.exitCode = await attach(process_, () => cancel.abort(), { terminal });
       },
     );
 }

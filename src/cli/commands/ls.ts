@@ -13,7 +13,7 @@ Examples:
 
 const collect = (value: string, before: string[] = []) => [...before, value];
 
-interface LsFlags {
+export interface LsFlags {
   state?: string[];
   label?: string[];
   quiet?: boolean;
@@ -21,34 +21,39 @@ interface LsFlags {
 }
 
 export function command(): Command {
-  return new Command("ls")
-    .description("List sandboxes, in any state.")
+  return addLsFlags(new Command("ls").description("List sandboxes, in any state."))
+    .addHelpText("after", HELP)
+    .action(listSandboxes);
+}
+
+export function addLsFlags(command: Command): Command {
+  return command
     .option("-s, --state <STATE>", "only those that are running, stopped, … (repeatable)", collect)
     .option("-l, --label <KEY=VALUE>", "only those with this label (repeatable)", collect)
     .option("-q, --quiet", "only their names")
-    .option("--json", "print JSON")
-    .addHelpText("after", HELP)
-    .action(async ({ state, label, quiet, json }: LsFlags) => {
-      const sandboxes = await Sandbox.list({
-        states: state as SandboxState[] | undefined,
-        labels: label && pairs(label, "--label"),
-      });
-      const infos = sandboxes.map(({ info }) => info);
-      if (json) printJson(infos);
-      else if (quiet) for (const { name } of infos) print(name);
-      else {
-        printTable(
-          ["NAME", "IMAGE", "STATE", "CPUS", "MEMORY", "AGE"],
-          infos.map(({ name, image, state, health, exitCode, spec, createdAt }) => [
-            name,
-            image,
-            // What does not answer is not what people call running.
-            health === "unresponsive" ? health : exitCode === undefined ? state : `${state} (${exitCode})`,
-            String(spec.cpus),
-            formatBytes(spec.memoryMiB * 1024 ** 2),
-            formatAge(createdAt),
-          ]),
-        );
-      }
-    });
+    .option("--json", "print JSON");
+}
+
+export async function listSandboxes({ state, label, quiet, json }: LsFlags): Promise<void> {
+  const sandboxes = await Sandbox.list({
+    states: state as SandboxState[] | undefined,
+    labels: label && pairs(label, "--label"),
+  });
+  const infos = sandboxes.map(({ info }) => info);
+  if (json) printJson(infos);
+  else if (quiet) for (const { name } of infos) print(name);
+  else {
+    printTable(
+      ["NAME", "IMAGE", "STATE", "CPUS", "MEMORY", "AGE"],
+      infos.map(({ name, image, state, health, exitCode, spec, createdAt }) => [
+        name,
+        image,
+        // What does not answer is not what people call running.
+        health === "unresponsive" ? health : exitCode === undefined ? state : `${state} (${exitCode})`,
+        String(spec.cpus),
+        formatBytes(spec.memoryMiB * 1024 ** 2),
+        formatAge(createdAt),
+      ]),
+    );
+  }
 }

@@ -81,7 +81,7 @@ async function run(image: string, words: string[], flags: RunFlags): Promise<voi
     () => performance.now() - began,
     () => undefined,
   );
-  process.exitCode = await attach(process_, () => cancel.abort(), terminal);
+  process.exitCode = await attach(process_, () => cancel.abort(), { terminal });
   if (flags.timings) {
     const { timings } = await process_.sandbox;
     const totalMs = performance.now() - began;

@@ -41,7 +41,7 @@ export function command(): Command {
           signal: cancel.signal,
         });
       const process_ = await firstThatIsThere([sandbox.info.spec.shell, ...SHELLS], start);
-      process.exitCode = await attach(process_, () => cancel.abort(), terminal);
+      process.exitCode = await attach(process_, () => cancel.abort(), { terminal });
     });
 }
 

@@ -10,7 +10,7 @@ export async function askToEnd(
   if (main === undefined || stopSignal === "") return graceMs;
   const began = performance.now();
   try {
-    main.signalAlone(stopSignal);
+    main.signalTo("process", stopSignal);
   } catch {
     return graceMs; // an image may name a signal that there is not
   }

@@ -49,6 +49,9 @@ export class SandboxLog {
   private turn: Promise<void> = Promise.resolve();
   private readonly followers = new Set<Follower>();
   private closed = false;
+  /** Counts files begun; the one before is still there under another name. */
+  private begun = 0;
+  private readonly watchers = new Set<() => void>();
 
   constructor(directory: string) {
     this.directory = directory;
@@ -129,8 +132,43 @@ export class SandboxLog {
     return ends;
   }
 
+  /** Number of the file that is written to. */
+  get generation(): number {
+    return this.begun;
+  }
+
+  get isClosed(): boolean {
+    return this.closed;
+  }
+
+  /** Has `onChange` called after every write and when the log is closed. @returns what ends that */
+  watch(onChange: () => void): () => void {
+    this.watchers.add(onChange);
+    return () => this.watchers.delete(onChange);
+  }
+
+  /**
+   * Opens a file of the log to read it; it stays readable when it is dropped.
+   * @param generation undefined: the oldest that is kept
+   * @returns nothing if that file is kept no more
+   */
+  openKept(generation?: number): Promise<{ file: FileHandle; generation: number } | undefined> {
+    return this.inTurn(async () => {
+      const older = await open(join(this.directory, OLDER), "r").catch(() => undefined);
+      if (older !== undefined && (generation ?? this.begun - 1) === this.begun - 1) {
+        return { file: older, generation: this.begun - 1 };
+      }
+      await older?.close();
+      if ((generation ?? this.begun) !== this.begun) return undefined;
+      if (this.file === undefined && !this.closed) await this.openFile();
+      const file = await open(join(this.directory, CURRENT), "r").catch(() => undefined);
+      return file && { file, generation: this.begun };
+    });
+  }
+
   async close(): Promise<void> {
     this.closed = true;
+    for (const watcher of this.watchers) watcher();
     await this.inTurn(async () => {
       await this.file?.close();
       this.file = undefined;
@@ -158,6 +196,7 @@ export class SandboxLog {
         for (const waiting of batch) waiting.failed(error as Error);
       }
       for (const follower of this.followers) give(follower, batch);
+      for (const watcher of this.watchers) watcher();
     }
     this.flushing = false;
   }
@@ -188,6 +227,7 @@ export class SandboxLog {
     await rename(join(this.directory, CURRENT), join(this.directory, OLDER));
     this.file = await open(join(this.directory, CURRENT), "a", 0o600);
     this.size = 0;
+    this.begun++;
   }
 
   /** Both files as they are now; a rotation does not take them away from whoever has opened them. */

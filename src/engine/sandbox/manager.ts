@@ -18,6 +18,7 @@ import type {
   OperationContext,
   Sandboxes,
   SandboxFiles,
+  SandboxProcesses,
 } from "../engine.ts";
 import { type Digest, EMPTY_CONFIG, type ImageConfig, isDigest } from "../image/index.ts";
 import { endStrays } from "../machine/index.ts";
@@ -152,6 +153,10 @@ export class SandboxManager implements Sandboxes {
     // One that stops meanwhile is left out.
     const all = await Promise.all(running.map(({ id }) => this.metrics(id).catch(() => undefined)));
     return all.filter((metrics) => metrics !== undefined);
+  }
+
+  processes(ref: string): SandboxProcesses {
+    return this.find(ref).processes;
   }
 
   logs(ref: string, options?: LogOptions) {

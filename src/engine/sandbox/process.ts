@@ -1,4 +1,9 @@
-import { DEFAULT_KILL_AFTER_MS, type ExitStatus, SandboxError } from "../../contract/index.ts";
+import {
+  DEFAULT_KILL_AFTER_MS,
+  type ExitStatus,
+  SandboxError,
+  type SignalScope,
+} from "../../contract/index.ts";
 import type { EngineProcess } from "../engine.ts";
 import type { GuestProcess, OutputName, ProcessExit } from "../guest/index.ts";
 import { outputRecord, type SandboxLog } from "./log.ts";
@@ -9,6 +14,15 @@ type Listener = (stream: OutputName, chunk: Buffer) => void | Promise<void>;
 const TERM = 15;
 const KILL = 9;
 
+export interface SandboxProcessOptions {
+  timeoutMs?: number | undefined;
+  killAfterMs?: number | undefined;
+  /** Nobody listens. */
+  detached?: boolean;
+  /** Takes down how it ended. With `written` the guest keeps that until it is on disk: nobody else would know. */
+  onEnd?: ((status: ExitStatus, written: boolean) => Promise<void>) | undefined;
+}
+
 /**
  * A process of a sandbox, on its way between guest, log and listener. Its output is acknowledged to the guest once it is
  * in the log *and* the listener is done with it: the one makes it safe, the other is the back-pressure.
@@ -18,6 +32,9 @@ export class SandboxProcess implements EngineProcess {
   readonly exited: Promise<ExitStatus>;
   private readonly guest: GuestProcess;
   private readonly log: SandboxLog;
+  private readonly onEnd: SandboxProcessOptions["onEnd"];
+  /** Behind what has come of its output so far. */
+  readonly written = { stdout: 0, stderr: 0 };
   private listener: Listener | undefined;
   private detached = false;
   /** When everything of it is killed, on `performance`'s clock; set once its time is up. */
@@ -26,14 +43,11 @@ export class SandboxProcess implements EngineProcess {
   /** Output that came before a listener did. */
   private readonly listening = Promise.withResolvers<void>();
 
-  constructor(
-    guest: GuestProcess,
-    log: SandboxLog,
-    options: { timeoutMs?: number | undefined; killAfterMs?: number | undefined; detached?: boolean } = {},
-  ) {
+  constructor(guest: GuestProcess, log: SandboxLog, options: SandboxProcessOptions = {}) {
     this.guest = guest;
     this.log = log;
     this.process = guest.channel;
+    this.onEnd = options.onEnd;
     if (options.detached) this.detach();
     this.noteLoss();
     guest.onOutput((stream, offset, chunk) => this.take(stream, offset, chunk));
@@ -80,13 +94,13 @@ export class SandboxProcess implements EngineProcess {
     this.guest.resize(rows, cols);
   }
 
-  /** To the process itself and not to its group. */
-  signalAlone(signal: string): void {
-    this.guest.signal(signalNumber(signal));
+  signalTo(scope: SignalScope, signal: string): void {
+    this.guest.signal(signalNumber(signal), scope);
   }
 
   private async take(stream: OutputName, offset: number, chunk: Buffer): Promise<void> {
     if (chunk.length === 0) return;
+    this.written[stream] = offset + chunk.length;
     const logged = this.log.append(outputRecord(this.process, stream, offset, chunk));
     if (this.listener === undefined && !this.detached) await this.listening.promise;
     // The listener's trouble (a client that went away) is no reason to hold the process.
@@ -96,10 +110,16 @@ export class SandboxProcess implements EngineProcess {
     this.guest.ack(stream, offset + chunk.length);
   }
 
-  private end(exit: ProcessExit): ExitStatus {
+  private async end(exit: ProcessExit): Promise<ExitStatus> {
     this.clearTimers();
+    const status = this.statusOf(exit);
+    await this.onEnd?.(status, this.detached).catch(() => {});
     if (this.killAtMs === undefined) this.guest.release();
     else setTimeout(() => this.killRest(), Math.max(0, this.killAtMs - performance.now())).unref();
+    return status;
+  }
+
+  private statusOf(exit: ProcessExit): ExitStatus {
     const timedOut = this.killAtMs === undefined ? {} : { timedOut: true };
     if ("code" in exit) return { exitCode: exit.code, ...timedOut };
     const outOfMemory = exit.oom ? { outOfMemory: true } : {};

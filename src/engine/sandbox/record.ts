@@ -39,6 +39,20 @@ export const sandboxRecord = z.object({
 });
 export type SandboxRecord = z.output<typeof sandboxRecord>;
 
+/** Without what only its last run was. */
+export function forNewRun(record: SandboxRecord, uid: number | undefined): SandboxRecord {
+  const {
+    reason: _,
+    exitCode: __,
+    stoppedAt: ___,
+    mainProcess: ____,
+    machine: _____,
+    idleSince: ______,
+    ...kept
+  } = record;
+  return { ...kept, uid, timings: [] };
+}
+
 /** What users are told of it. */
 export function toInfo(record: SandboxRecord, health: SandboxHealth): SandboxInfo {
   const { id, name, spec, imageDigest, state, reason, exitCode, createdAt, startedAt, stoppedAt, timings } =

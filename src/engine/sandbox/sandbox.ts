@@ -12,6 +12,7 @@ import type { EngineProcess, ExecContext, LogOptions, OperationContext } from ".
 import type { AgentConnection } from "../guest/index.ts";
 import type { ImageConfig } from "../image/index.ts";
 import type { Machine, MachineExit } from "../machine/index.ts";
+import { adoptProcesses } from "./adopt-processes.ts";
 import { askToEnd } from "./ask-to-end.ts";
 import { readChanges } from "./changes.ts";
 import { combineCommand, processSpec } from "./command.ts";
@@ -21,11 +22,12 @@ import { assertLegal, assertTransition } from "./lifecycle.ts";
 import { SandboxLog } from "./log.ts";
 import { measure } from "./metrics.ts";
 import { SandboxProcess } from "./process.ts";
+import { Processes } from "./processes.ts";
 import { reachAgent } from "./reach-agent.ts";
-import { type SandboxRecord, toInfo } from "./record.ts";
+import { forNewRun, type SandboxRecord, toInfo } from "./record.ts";
 import { saveVolumes } from "./save-volumes.ts";
 import { Spans } from "./spans.ts";
-import { LOG_DIRECTORY, runDirectoryOf, startMachine } from "./start.ts";
+import { cancelled, LOG_DIRECTORY, runDirectoryOf, startMachine } from "./start.ts";
 import { Vigil } from "./vigil.ts";
 import { within } from "./within.ts";
 
@@ -40,6 +42,7 @@ const RECONNECT_TIMEOUT_MS = 5_000;
 export class Sandbox {
   readonly log: SandboxLog;
   readonly files: GuestFiles;
+  readonly processes: Processes;
   private readonly context: SandboxContext;
   private readonly image: ImageConfig;
   private readonly onRemoved: () => void;
@@ -66,6 +69,13 @@ export class Sandbox {
     this.files = new GuestFiles(record.name, async (spec) => {
       assertLegal("exec", this.name, this.state);
       return this.agent!.start(this.takeProcessNumber(), spec);
+    });
+    this.processes = new Processes({
+      name: record.name,
+      directory: this.directory,
+      log: this.log,
+      launch: (spec, context) => this.launch(spec, { ...context, background: true }),
+      busy: () => this.vigil.busy(),
     });
   }
 
@@ -101,16 +111,7 @@ export class Sandbox {
   async start(operation: OperationContext): Promise<void> {
     const spans = new Spans();
     const uid = this.context.uids.acquire();
-    const {
-      reason: _reason,
-      exitCode: _exitCode,
-      stoppedAt: _stoppedAt,
-      mainProcess: _main,
-      idleSince: _idleSince,
-      machine: _machine,
-      ...kept
-    } = this.record;
-    this.record = { ...kept, uid, timings: [] };
+    this.record = forNewRun(this.record, uid);
     await mkdir(join(this.directory, LOG_DIRECTORY), { recursive: true, mode: 0o700 });
     try {
       const onMachine = (machine: Machine) => this.save({ machine: machine.record });
@@ -156,18 +157,23 @@ export class Sandbox {
     this.vigil.begin(this.record);
   }
 
-  async exec(spec: ExecSpec, context: ExecContext = {}): Promise<EngineProcess> {
+  exec(spec: ExecSpec, context: ExecContext = {}): Promise<EngineProcess> {
+    return this.launch(spec, { ...context, stdin: true, background: false });
+  }
+
+  private async launch(
+    spec: ExecSpec,
+    { main = false, signal, stdin, background }: ExecContext & { stdin: boolean; background: boolean },
+  ): Promise<SandboxProcess> {
     assertLegal("exec", this.name, this.state);
     const number = this.takeProcessNumber();
-    if (context.main) this.save({ mainProcess: number });
-    const done = this.vigil.busy();
-    const started = this.agent!.start(number, processSpec(this.record.spec, this.image, spec, true), {
-      signal: context.signal,
+    if (main) this.save({ mainProcess: number });
+    const process = await this.processes.begin({ number, spec, main, background }, async (options) => {
+      const asked = processSpec(this.record.spec, this.image, spec, stdin);
+      const guest = await this.agent!.start(number, asked, { signal });
+      return new SandboxProcess(guest, this.log, options);
     });
-    started.catch(done);
-    const process = new SandboxProcess(await started, this.log, spec);
-    process.exited.then(done, done);
-    if (context.main) this.endWith(process);
+    if (main) this.endWith(process);
     return process;
   }
 
@@ -222,6 +228,7 @@ export class Sandbox {
       this.transition("removed");
       this.onRemoved();
     }
+    await this.processes.close({ gone: true });
     await this.log.close();
     this.context.holds.release(this.id);
     await rm(this.directory, { recursive: true, force: true });
@@ -243,6 +250,7 @@ export class Sandbox {
     this.agent?.close();
     this.vigil.end();
     this.machine?.detach();
+    await this.processes.close();
     await this.log.close();
   }
 
@@ -277,21 +285,9 @@ export class Sandbox {
     });
   }
 
-  /** Processes that ran before this connection go on into the log; who listened to them has gone. */
   private async adoptProcesses(agent: AgentConnection): Promise<void> {
-    if (agent.info.processes.length === 0) return this.noteMainIsGone(agent);
-    const offsets = await this.log.offsets();
-    for (const { channel, stdout, stderr } of agent.info.processes) {
-      const from = (stream: "stdout" | "stderr", end: number) =>
-        Math.min(offsets.get(`${channel}/${stream}`) ?? 0, end);
-      const guest = agent.adopt(channel, {
-        stdoutFrom: from("stdout", stdout.end),
-        stderrFrom: from("stderr", stderr.end),
-      });
-      const process = new SandboxProcess(guest, this.log, { detached: true });
-      const done = this.vigil.busy();
-      process.exited.then(done, done);
-      if (channel === this.record.mainProcess) this.endWith(process);
+    for (const process of await adoptProcesses(agent, this.log, this.processes)) {
+      if (process.process === this.record.mainProcess) this.endWith(process);
     }
     this.noteMainIsGone(agent);
   }
@@ -360,6 +356,7 @@ export class Sandbox {
     this.agent?.close();
     this.agent = undefined;
     this.vigil.end();
+    this.processes.onlyTheseRun(new Set());
     this.main = undefined;
     this.machine = undefined;
     this.context.uids.release(this.record.uid);
@@ -392,9 +389,4 @@ export class Sandbox {
     const { id, name, state, createdAt } = this.record;
     this.context.table.put({ id, name, state, createdAt, record: this.record });
   }
-}
-
-function cancelled(error: unknown, signal: AbortSignal | undefined): SandboxError | undefined {
-  if (!signal?.aborted) return undefined;
-  return new SandboxError("cancelled", "the start of the sandbox was cancelled", { cause: error });
 }

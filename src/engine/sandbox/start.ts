@@ -216,3 +216,9 @@ function addGuestSpans(spans: Spans, agent: AgentConnection): void {
     at += us / 1000;
   }
 }
+
+/** What a start that was cancelled fails with, whatever broke on the way. */
+export function cancelled(error: unknown, signal: AbortSignal | undefined): SandboxError | undefined {
+  if (!signal?.aborted) return undefined;
+  return new SandboxError("cancelled", "the start of the sandbox was cancelled", { cause: error });
+}

@@ -61,6 +61,9 @@ export function openLocalEngine(home: string): Engine {
   return {
     home,
     sandboxes: {
+      processes() {
+        throw new SandboxError("unsupported", "a sandbox without a VM keeps no processes");
+      },
       async create(spec, context) {
         await images.ensure(spec.image, spec.pull, context ?? {});
         if (spec.name && [...sandboxes.values()].some(({ info }) => info.name === spec.name)) {
