@@ -18,7 +18,17 @@ const ROOMS = {
 };
 
 /** Rooms of the engine that do not compose others. */
-const ENGINE_ROOMS = ["machine", "guest", "image", "disk", "network", "template", "store", "volume"];
+const ENGINE_ROOMS = [
+  "machine",
+  "guest",
+  "image",
+  "disk",
+  "folders",
+  "network",
+  "template",
+  "store",
+  "volume",
+];
 
 const TEST = "\\.test\\.ts$|/testing/";
 

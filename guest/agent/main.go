@@ -15,6 +15,7 @@ import (
 	"microsandbox/agent/internal/cgroup"
 	"microsandbox/agent/internal/failure"
 	"microsandbox/agent/internal/link"
+	"microsandbox/agent/internal/process"
 	"microsandbox/agent/internal/root"
 )
 
@@ -32,6 +33,7 @@ func main() {
 	if code, is := builtin.Run(os.Args); is {
 		os.Exit(code)
 	}
+	process.Launch(os.Args)
 	if os.Getpid() != 1 {
 		os.Stderr.WriteString("microsandbox agent " + agent.Version + ": to be started as PID 1 of a microVM\n")
 		os.Exit(2)

@@ -5,7 +5,7 @@ import type { KernelModule } from "./modules.ts";
  * The modules of Debian's cloud kernel that the agent needs before it can see a disk or its host, or stack
  * a root file system. ext4 is built in. What they depend on is found, not listed.
  */
-export const MODULES = ["virtio_mmio", "virtio_console", "virtio_blk", "erofs", "overlay"];
+export const MODULES = ["virtio_mmio", "virtio_console", "virtio_blk", "erofs", "overlay", "fuse"];
 
 const MOUNT_POINTS = ["dev", "proc", "sys", "run", "mnt", "newroot", "modules"];
 

@@ -59,7 +59,7 @@ export interface ProcessSpec {
    * Something of the agent's own in place of a program, when the guest has the capability of that name: `changes` writes
    * what the sandbox has written, as the tar of a layer, to stdout; `files` answers requests. `argv` then names it.
    */
-  builtin?: "changes" | "files" | undefined;
+  builtin?: "changes" | "files" | "folder" | undefined;
   /** A terminal instead of pipes, when the guest has the capability `pty`. */
   pty?: { rows: number; cols: number; term: string } | undefined;
 }

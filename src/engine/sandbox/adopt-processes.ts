@@ -3,13 +3,18 @@ import type { SandboxLog } from "./log.ts";
 import { SandboxProcess } from "./process.ts";
 import type { Processes } from "./processes.ts";
 
-/** Processes that ran before this connection go on into the log; who listened to them has gone. */
+/**
+ * Processes that ran before this connection go on into the log; who listened to them has gone.
+ *
+ * @param others channels that are no processes of the sandbox's: somebody else has taken them over
+ */
 export async function adoptProcesses(
   agent: AgentConnection,
   log: SandboxLog,
   processes: Processes,
+  others: ReadonlySet<number>,
 ): Promise<SandboxProcess[]> {
-  const listed = agent.info.processes;
+  const listed = agent.info.processes.filter(({ channel }) => !others.has(channel));
   processes.onlyTheseRun(new Set(listed.map(({ channel }) => channel)));
   if (listed.length === 0) return [];
   const offsets = await log.offsets();

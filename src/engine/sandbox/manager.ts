@@ -25,6 +25,7 @@ import { endStrays } from "../machine/index.ts";
 import type { VolumeUse } from "../volume/index.ts";
 import type { SandboxContext } from "./context.ts";
 import { exportSandbox } from "./export.ts";
+import { assertFolders } from "./host-folders.ts";
 import { newId, newName } from "./identity.ts";
 import { assertLegal } from "./lifecycle.ts";
 import { assertMountsWork, volumesOf } from "./mounts.ts";
@@ -51,6 +52,7 @@ export class SandboxManager implements Sandboxes {
     assertMountsWork(spec.mounts);
     const uses = volumesOf(spec.mounts);
     this.context.holds.assertFree(uses);
+    assertFolders(spec.mounts, this.context.paths.home);
     const name = this.reserveName(spec.name);
     let sandbox: Sandbox | undefined;
     const made: string[] = [];

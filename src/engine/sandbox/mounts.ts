@@ -1,11 +1,11 @@
-import { type Mount, SandboxError, type VolumeMount } from "../../contract/index.ts";
+import { type FolderMount, type Mount, SandboxError, type VolumeMount } from "../../contract/index.ts";
 import type { AgentConnection } from "../guest/index.ts";
 import type { VolumeStore } from "../volume/index.ts";
 
 /** What a sandbox has mounted beside its root, from the spec to the guest. */
 
 /** Kinds of mounts that sandboxes can have so far. */
-const WORKING: ReadonlySet<Mount["type"]> = new Set<Mount["type"]>(["tmpfs", "volume"]);
+const WORKING: ReadonlySet<Mount["type"]> = new Set<Mount["type"]>(["tmpfs", "volume", "folder"]);
 
 /** An empty ext4 of 1 TiB takes some seconds to grow under emulation, a long journal to replay. */
 const MOUNT_TIMEOUT_MS = 60_000;
@@ -36,6 +36,7 @@ export async function mountAll(
   agent: AgentConnection,
   mounts: readonly Mount[],
   volumes: VolumeStore,
+  mountFolder: (mount: FolderMount) => Promise<void>,
   { signal }: { signal?: AbortSignal | undefined },
 ): Promise<void> {
   const wait = { signal, timeoutMs: MOUNT_TIMEOUT_MS };
@@ -55,6 +56,9 @@ export async function mountAll(
         await agent.mount({ type: "volume", target, disk, readOnly, sizeBytes: sizeMiB * 1024 ** 2 }, wait);
         break;
       }
+      case "folder":
+        await mountFolder(mount);
+        break;
       default:
         assertMountsWork([mount]);
     }

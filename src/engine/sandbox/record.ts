@@ -34,6 +34,8 @@ export const sandboxRecord = z.object({
   reservedProcesses: z.int(),
   /** The process whose end ends the sandbox. */
   mainProcess: z.int().optional(),
+  /** The channels that folders of the host are served over. */
+  folders: z.array(z.object({ channel: z.int(), target: z.string() })).optional(),
   /** It serves work of the daemon that made it; the next one removes it. */
   temporary: z.boolean().default(false),
 });
@@ -47,7 +49,8 @@ export function forNewRun(record: SandboxRecord, uid: number | undefined): Sandb
     stoppedAt: ___,
     mainProcess: ____,
     machine: _____,
-    idleSince: ______,
+    folders: ______,
+    idleSince: _______,
     ...kept
   } = record;
   return { ...kept, uid, timings: [] };

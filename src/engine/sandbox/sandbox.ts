@@ -2,6 +2,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import {
   type ExecSpec,
+  type FolderMount,
   type LogRecord,
   SandboxError,
   type SandboxInfo,
@@ -18,10 +19,12 @@ import { readChanges } from "./changes.ts";
 import { combineCommand, processSpec } from "./command.ts";
 import type { SandboxContext } from "./context.ts";
 import { GuestFiles } from "./files/index.ts";
+import { HostFolders } from "./host-folders.ts";
 import { assertLegal, assertTransition } from "./lifecycle.ts";
 import { SandboxLog } from "./log.ts";
 import { measure } from "./metrics.ts";
 import { SandboxProcess } from "./process.ts";
+import { ProcessNumbers } from "./process-numbers.ts";
 import { Processes } from "./processes.ts";
 import { reachAgent } from "./reach-agent.ts";
 import { forNewRun, type SandboxRecord, toInfo } from "./record.ts";
@@ -34,8 +37,6 @@ import { within } from "./within.ts";
 const DEFAULT_GRACE_MS = 5_000;
 /** How long a guest may take to power off beyond its grace (spec: 1,500 ms). */
 const POWER_OFF_MS = 5_000;
-/** Process numbers are reserved in blocks, so that an exec does not wait for the database. */
-const PROCESS_BLOCK = 256;
 const RECONNECT_TIMEOUT_MS = 5_000;
 
 /** One sandbox: its record, and while it runs its machine, its agent and its processes. */
@@ -45,12 +46,13 @@ export class Sandbox {
   readonly processes: Processes;
   private readonly context: SandboxContext;
   private readonly image: ImageConfig;
+  private readonly folders: HostFolders;
   private readonly onRemoved: () => void;
   private readonly vigil: Vigil;
+  private readonly numbers: ProcessNumbers;
   private record: SandboxRecord;
   private machine: Machine | undefined;
   private agent: AgentConnection | undefined;
-  private nextProcess: number;
   private main: SandboxProcess | undefined;
   /** Settles when a stop or an unexpected end has been dealt with. */
   private ending: Promise<void> | undefined;
@@ -60,7 +62,10 @@ export class Sandbox {
     this.record = record;
     this.image = image;
     this.onRemoved = onRemoved;
-    this.nextProcess = record.reservedProcesses;
+    this.folders = new HostFolders(this.directory, context.paths.home);
+    this.numbers = new ProcessNumbers(record.reservedProcesses, (reservedProcesses) =>
+      this.save({ reservedProcesses }),
+    );
     this.log = new SandboxLog(join(this.directory, LOG_DIRECTORY));
     this.vigil = new Vigil(context, record, this.log, {
       expired: ({ reason }) => void this.stop(DEFAULT_GRACE_MS, reason).catch(() => {}),
@@ -68,7 +73,7 @@ export class Sandbox {
     });
     this.files = new GuestFiles(record.name, async (spec) => {
       assertLegal("exec", this.name, this.state);
-      return this.agent!.start(this.takeProcessNumber(), spec);
+      return this.agent!.start(this.numbers.take(), spec);
     });
     this.processes = new Processes({
       name: record.name,
@@ -112,17 +117,14 @@ export class Sandbox {
     const spans = new Spans();
     const uid = this.context.uids.acquire();
     this.record = forNewRun(this.record, uid);
+    this.folders.begin();
     await mkdir(join(this.directory, LOG_DIRECTORY), { recursive: true, mode: 0o700 });
     try {
       const onMachine = (machine: Machine) => this.save({ machine: machine.record });
-      const { machine, agent } = await startMachine(
-        this.context,
-        this.record,
-        spans,
-        operation,
-        onMachine,
-        this.vigil.hears,
-      );
+      const mountFolder = (guest: AgentConnection, mount: FolderMount) =>
+        this.mountFolder(guest, mount, operation.signal);
+      const hears = { ...this.vigil.hears, onMachine, mountFolder };
+      const { machine, agent } = await startMachine(this.context, this.record, spans, operation, hears);
       this.attach(machine, agent);
       this.transition("running", { startedAt: new Date().toISOString(), timings: spans.list, hasRun: true });
       this.vigil.begin(this.record);
@@ -142,6 +144,12 @@ export class Sandbox {
         this.transition("failed", { reason: known.message, timings: spans.list });
       throw known;
     }
+  }
+
+  private mountFolder(agent: AgentConnection, mount: FolderMount, signal?: AbortSignal): Promise<void> {
+    const channel = this.numbers.take();
+    this.save({ folders: [...(this.record.folders ?? []), { channel, target: mount.target }] });
+    return this.folders.mount(agent, channel, mount, signal);
   }
 
   /** Takes over the machine that an earlier daemon started. */
@@ -166,7 +174,7 @@ export class Sandbox {
     { main = false, signal, stdin, background }: ExecContext & { stdin: boolean; background: boolean },
   ): Promise<SandboxProcess> {
     assertLegal("exec", this.name, this.state);
-    const number = this.takeProcessNumber();
+    const number = this.numbers.take();
     if (main) this.save({ mainProcess: number });
     const process = await this.processes.begin({ number, spec, main, background }, async (options) => {
       const asked = processSpec(this.record.spec, this.image, spec, stdin);
@@ -180,7 +188,7 @@ export class Sandbox {
   /** What it has written on top of its image, as the tar of a layer. */
   async changes(signal?: AbortSignal): Promise<AsyncIterable<Buffer>> {
     assertLegal("exec", this.name, this.state);
-    const number = this.takeProcessNumber();
+    const number = this.numbers.take();
     return this.vigil.reading(await readChanges({ agent: this.agent!, number, name: this.name, signal }));
   }
 
@@ -248,6 +256,7 @@ export class Sandbox {
   /** Lets go of the VM without ending it. */
   async detach(): Promise<void> {
     this.agent?.close();
+    this.folders.close();
     this.vigil.end();
     this.machine?.detach();
     await this.processes.close();
@@ -286,7 +295,9 @@ export class Sandbox {
   }
 
   private async adoptProcesses(agent: AgentConnection): Promise<void> {
-    for (const process of await adoptProcesses(agent, this.log, this.processes)) {
+    const { folders = [], spec } = this.record;
+    const served = this.folders.adopt(agent, folders, spec.mounts);
+    for (const process of await adoptProcesses(agent, this.log, this.processes, served)) {
       if (process.process === this.record.mainProcess) this.endWith(process);
     }
     this.noteMainIsGone(agent);
@@ -355,6 +366,7 @@ export class Sandbox {
   private async letGo(): Promise<void> {
     this.agent?.close();
     this.agent = undefined;
+    this.folders.close();
     this.vigil.end();
     this.processes.onlyTheseRun(new Set());
     this.main = undefined;
@@ -364,12 +376,6 @@ export class Sandbox {
     const { machine: _machine, uid: _uid, ...rest } = this.record;
     this.record = rest;
     await rm(runDirectoryOf(this.context, this.id), { recursive: true, force: true });
-  }
-
-  private takeProcessNumber(): number {
-    const number = ++this.nextProcess;
-    if (number >= this.record.reservedProcesses) this.save({ reservedProcesses: number + PROCESS_BLOCK });
-    return number;
   }
 
   /** Written before it is acted on. */

@@ -1,6 +1,6 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { SandboxError, type SandboxSpec, VOLUME_SLOTS } from "../../contract/index.ts";
+import { type FolderMount, SandboxError, type SandboxSpec, VOLUME_SLOTS } from "../../contract/index.ts";
 import type { OperationContext } from "../engine.ts";
 import type { AgentConnection, OpenOptions } from "../guest/index.ts";
 import type { Machine, MachineShape } from "../machine/index.ts";
@@ -34,6 +34,12 @@ export interface Started {
 /** Who hears what a guest's agent tells by itself. */
 export type AgentListeners = Pick<OpenOptions, "onLog" | "onOutOfMemory">;
 
+/** Who takes part in a start. */
+export interface StartListeners extends AgentListeners {
+  onMachine(machine: Machine): void;
+  mountFolder(agent: AgentConnection, mount: FolderMount): Promise<void>;
+}
+
 export const LOG_DIRECTORY = "logs";
 
 /** Folder of a sandbox's sockets. */
@@ -50,15 +56,16 @@ export async function startMachine(
   record: SandboxRecord,
   spans: Spans,
   operation: OperationContext,
-  onMachine: (machine: Machine) => void,
-  hears: AgentListeners,
+  hears: StartListeners,
 ): Promise<Started> {
-  const started = await startBare(context, record, spans, operation, onMachine, hears);
+  const started = await startBare(context, record, spans, operation, hears);
   const { mounts } = record.spec;
   if (mounts.length === 0) return started;
   try {
     await spans.time("mounts", () =>
-      mountAll(started.agent, mounts, context.volumes, { signal: operation.signal }),
+      mountAll(started.agent, mounts, context.volumes, (mount) => hears.mountFolder(started.agent, mount), {
+        signal: operation.signal,
+      }),
     );
     return started;
   } catch (error) {
@@ -74,8 +81,7 @@ async function startBare(
   record: SandboxRecord,
   spans: Spans,
   operation: OperationContext,
-  onMachine: (machine: Machine) => void,
-  hears: AgentListeners,
+  hears: StartListeners,
 ): Promise<Started> {
   const { spec } = record;
   const shape = shapeOf(spec);
@@ -92,7 +98,6 @@ async function startBare(
       record,
       spans,
       operation,
-      onMachine,
       hears,
       template: from,
       rootDirectory: root.directory,
@@ -140,8 +145,7 @@ interface Load {
   record: SandboxRecord;
   spans: Spans;
   operation: OperationContext;
-  onMachine: (machine: Machine) => void;
-  hears: AgentListeners;
+  hears: StartListeners;
   template: Template;
   rootDirectory: string;
   timeoutMs: number;
@@ -173,7 +177,7 @@ async function loadMachine(load: Load): Promise<Started> {
     }),
   );
   try {
-    load.onMachine(machine);
+    load.hears.onMachine(machine);
     const identity = newIdentity(spec.name ?? record.name);
     const agent = await spans.time("load, hello and setup", () =>
       reachAgent(machine, {

@@ -11,6 +11,7 @@ var capabilities = [...]string{
 	"pty",
 	"stats",
 	"files",
+	"folder",
 }
 
 // Hello answers a host: from here on its connection counts.

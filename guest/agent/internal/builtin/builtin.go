@@ -7,6 +7,7 @@ import (
 
 	"microsandbox/agent/internal/changes"
 	"microsandbox/agent/internal/files"
+	"microsandbox/agent/internal/folder"
 )
 
 // prefix makes a builtin's name the name of a program, which is how its process knows what to do.
@@ -20,11 +21,14 @@ type Builtin struct {
 	Upper bool
 	// Lasts: another host can go on with it, so it does not end with its connection, and later hellos list it.
 	Lasts bool
+	// Mounts: it serves files through PID 1's connection, so PID 1 itself must never wait for one.
+	Mounts bool
 }
 
 var all = map[string]*Builtin{
 	"changes": {Run: func([]string) int { return changes.Run() }, Upper: true},
 	"files":   {Run: func([]string) int { return files.Run() }},
+	"folder":  {Run: folder.Run, Lasts: true, Mounts: true},
 }
 
 // Find gives the builtin of a name, or nil.

@@ -33,6 +33,8 @@ type Table struct {
 	pids     map[int]*Process
 	// squeezed: a stream stopped reading because all rings together hold too much.
 	squeezed bool
+	// folders: a folder of the host is mounted, and PID 1 must touch no path that may lead there.
+	folders bool
 	// Killed counts children that ended by KILL.
 	Killed int
 	// Upper is the descriptor of the file system that takes what the sandbox writes; −1: none yet.

@@ -126,6 +126,7 @@ func (t *Table) forkBuiltin(o order, files []uintptr) (int, *failure.Failure) {
 	if err != nil {
 		return 0, failure.Cannot(126, failure.Internal, failure.Describe("cannot start "+o.argv[0], err))
 	}
+	t.folders = t.folders || o.builtin.Mounts
 	return pid, nil
 }
 
@@ -133,6 +134,9 @@ func (t *Table) forkBuiltin(o order, files []uintptr) (int, *failure.Failure) {
 func (t *Table) fork(o order, files []uintptr, p *Process) (int, *failure.Failure) {
 	if o.builtin != nil {
 		return t.forkBuiltin(o, files)
+	}
+	if t.folders {
+		o = indirect(o)
 	}
 	var id user.Identity
 	_, hasHome := variable(o.env, "HOME")
