@@ -166,10 +166,9 @@ test("a daemon that is killed in the middle of writing loses nothing", async () 
     mounts: [{ type: "folder", source, target: "/srv" }],
   });
   const script =
-    "cd /srv; exec 3>>open; i=0; while [ $i -lt 600 ]; do i=$((i+1)); echo line $i >> log || echo failed >&2; echo $i >&3; " +
+    "cd /srv; exec 3>>open; i=0; while [ $i -lt 250 ]; do i=$((i+1)); echo line $i >> log || echo failed >&2; echo $i >&3; " +
     "mkdir d$i && mv d$i e$i && rmdir e$i || echo failed $i >> failures; done; echo done > done";
-  const writer = sandbox.execStream("sh", ["-c", `${script} & echo started; wait`]);
-  for await (const event of writer) if ("data" in event) break;
+  await sandbox.processes.start("sh", ["-c", script]);
   for (let kill = 1; kill <= 3; kill++) {
     const lines = async () =>
       (await readFile(join(source, "log"), "utf8").catch(() => "")).split("\n").length;
@@ -180,7 +179,7 @@ test("a daemon that is killed in the middle of writing loses nothing", async () 
     await Sandbox.list({ connection: driver.connection });
   }
   await until(() => existsSync(join(source, "done")), "it has written all");
-  const numbers = Array.from({ length: 600 }, (_, i) => i + 1);
+  const numbers = Array.from({ length: 250 }, (_, i) => i + 1);
   expect(await readFile(join(source, "log"), "utf8")).toBe(numbers.map((n) => `line ${n}\n`).join(""));
   expect(await readFile(join(source, "open"), "utf8")).toBe(numbers.map((n) => `${n}\n`).join(""));
   expect((await readdir(source)).sort()).toEqual(["done", "log", "open"]);

@@ -8,7 +8,7 @@ import { addLsFlags, type LsFlags, listSandboxes } from "./ls.ts";
 const MAX_COMMAND = 60;
 
 const HELP = `
-The processes that run, and the last 128 that have ended. Without a sandbox it is msb ls; --state and --label are for that.
+The processes that run, and the last 128 that have ended. Without a sandbox it is msb ls, with its flags.
 
 Examples:
   $ msb ps box
