@@ -26,7 +26,7 @@ export type { ApiContext } from "./context.ts";
 /** Room for 16 MiB of stdin as base64, and its command. */
 const MAX_JSON_BYTES = 24 * 1024 * 1024;
 /** What takes a tar or a file as its body, with a larger bound of its own (upload.ts). */
-const STREAMED = /^\/v1\/(?:images\/(?:import|load|build)|sandboxes\/[^/]+\/files\/(?:content|tar))$/;
+const STREAMED = /^\/v1\/(?:images\/(?:import|load|build)|sandboxes\/[^/]+\/files\/content)$/;
 
 /** The HTTP API, without its transport. */
 export function createApi(context: ApiContext): OpenAPIHono {
