@@ -50,6 +50,16 @@ describe("a volume", () => {
     expect((await stat(diskOf("data"))).blocks * 512).toBeLessThan(256 * 1024 ** 2);
   });
 
+  test("is free for the next command as soon as the one before has ended", async () => {
+    for (let i = 0; i < 3; i++) {
+      const run = await driver.msb([
+        ...["run", "--volume", "data:/data", "msb/base", "--"],
+        ...["sh", "-c", "echo x >> /data/x; wc -l < /data/x"],
+      ]);
+      expect(run).toMatchObject({ code: 0, stdout: `${i + 1}\n` });
+    }
+  });
+
   test("is made by the first sandbox that names it, and not kept if that could not be created", async () => {
     const broken: MountInput[] = [data(), { type: "tmpfs", target: "/etc/passwd" }];
     await expect(driver.create({ mounts: broken })).rejects.toMatchObject({ code: "invalid_argument" });

@@ -51,6 +51,7 @@ export class SandboxManager implements Sandboxes {
     assertMemory(spec.memoryMiB);
     assertMountsWork(spec.mounts);
     const uses = volumesOf(spec.mounts);
+    await this.context.holds.settled(uses);
     this.context.holds.assertFree(uses);
     assertFolders(spec.mounts, this.context.paths.home);
     const name = this.reserveName(spec.name);
@@ -106,6 +107,7 @@ export class SandboxManager implements Sandboxes {
 
   async start(ref: string, operation: OperationContext = {}): Promise<SandboxInfo> {
     const sandbox = this.find(ref);
+    await this.context.holds.settled(volumesOf(sandbox.info.spec.mounts));
     assertLegal("start", sandbox.name, sandbox.state);
     this.holdVolumes(sandbox);
     sandbox.transition("creating");

@@ -223,7 +223,7 @@ export class Sandbox {
     // A stop that is under way sees the VM go, and is done.
     if (this.ending !== undefined) await machine?.kill();
     this.ending ??= (async () => {
-      await saveVolumes(this.record.spec.mounts, this.machine, this.agent);
+      await saveVolumes(this.record, this.context.holds, this.machine, this.agent);
       await machine!.kill();
       await this.ended("stopped", reason);
     })();
@@ -332,7 +332,7 @@ export class Sandbox {
     this.ending = (async () => {
       this.transition("removed", { reason });
       this.onRemoved();
-      await saveVolumes(this.record.spec.mounts, this.machine, this.agent);
+      await saveVolumes(this.record, this.context.holds, this.machine, this.agent);
       await this.machine!.kill();
       await this.letGo();
       await this.remove();
@@ -382,6 +382,7 @@ export class Sandbox {
   transition(state: SandboxState, changes: Partial<SandboxRecord> = {}): void {
     assertTransition(this.name, this.state, state);
     this.save({ ...changes, state });
+    if (state === "stopping") this.context.holds.ending(this.id);
     this.context.events.add({
       type: `sandbox.${state}`,
       sandbox: this.id,

@@ -41,3 +41,21 @@ test("who holds it already may hold it again", () => {
   holds.release("1");
   expect(holds.holdersOf("data")).toEqual([]);
 });
+
+test("who is about to end is waited for, others are not", async () => {
+  const holds = new VolumeHolds();
+  holds.hold(a, data());
+  holds.hold(b, [{ name: "other", readOnly: false }]);
+  await holds.settled(data());
+  expect(() => holds.assertFree(data())).toThrow(refused("a"));
+  holds.ending("1");
+  let free = false;
+  const waiting = holds.settled([...data(), { name: "other", readOnly: true }]).then(() => {
+    free = true;
+  });
+  await new Promise(setImmediate);
+  expect(free).toBe(false);
+  holds.release("1");
+  await waiting;
+  holds.assertFree(data());
+});

@@ -14,6 +14,8 @@ export interface VolumeHolder {
 interface Hold {
   holder: VolumeHolder;
   uses: readonly VolumeUse[];
+  /** Settles when it is released; there once its holder is about to end. */
+  ending?: PromiseWithResolvers<void>;
 }
 
 /**
@@ -37,8 +39,25 @@ export class VolumeHolds {
     if (uses.length > 0) this.holds.set(holder.id, { holder, uses });
   }
 
+  /** Its holder is about to end: who wants what it holds may wait for that. */
+  ending(id: string): void {
+    const hold = this.holds.get(id);
+    if (hold !== undefined) hold.ending ??= Promise.withResolvers();
+  }
+
   release(id: string): void {
+    this.holds.get(id)?.ending?.resolve();
     this.holds.delete(id);
+  }
+
+  /**
+   * Waits for those that have one of them and are about to end: a command that has just ended may leave its sandbox writing to
+   * its volumes for a while yet, and the next command is not to fail for that.
+   */
+  async settled(uses: readonly VolumeUse[]): Promise<void> {
+    const names = new Set(uses.map(({ name }) => name));
+    const holds = [...this.holds.values()].filter((hold) => hold.uses.some(({ name }) => names.has(name)));
+    await Promise.all(holds.map(({ ending }) => ending?.promise));
   }
 
   /** @throws `invalid_state` naming the holder */
