@@ -3,7 +3,8 @@ import { Sandbox } from "../../sdk/index.ts";
 import { each } from "../each.ts";
 
 const HELP = `
-What its processes had not yet written to disk is lost. To signal one command, signal its msb exec.
+What its processes had not yet written to its own disk is lost; what they wrote to volumes is saved first. To signal
+one process: msb signal.
 
 Examples:
   $ msb kill box`;
