@@ -54,6 +54,22 @@ describe("a heartbeat", () => {
     heartbeat.end();
   });
 
+  test("does not ask without a pause what fails at once", async () => {
+    let pings = 0;
+    const full = {
+      ping: () => {
+        pings++;
+        return Promise.reject(new SandboxError("resource_exhausted", "too much waits for the guest"));
+      },
+    };
+    const heartbeat = new Heartbeat(1_000, () => {});
+    heartbeat.watch(full);
+    await vi.advanceTimersByTimeAsync(5_500);
+    expect(pings).toBe(5);
+    expect(heartbeat.health).toBe("unresponsive");
+    heartbeat.end();
+  });
+
   test("leaves a connection alone that has ended, and one that it watches no more", async () => {
     const changes: string[] = [];
     const heartbeat = new Heartbeat(1_000, (health) => changes.push(health));

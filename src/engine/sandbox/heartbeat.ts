@@ -40,15 +40,16 @@ export class Heartbeat {
   }
 
   private async beat(agent: Pick<AgentConnection, "ping">): Promise<void> {
-    const health = await agent.ping({ timeoutMs: this.intervalMs }).then(
-      () => "responsive" as const,
-      (error) => (SandboxError.from(error).code === "unavailable" ? undefined : ("unresponsive" as const)),
+    const failure = await agent.ping({ timeoutMs: this.intervalMs }).then(
+      () => undefined,
+      (error) => SandboxError.from(error).code,
     );
     // A connection that has ended is another's business.
-    if (this.agent !== agent || health === undefined) return;
-    this.set(health);
-    if (health === "responsive") this.later(agent);
-    else void this.beat(agent);
+    if (this.agent !== agent || failure === "unavailable") return;
+    this.set(failure === undefined ? "responsive" : "unresponsive");
+    // A timeout has waited already. What fails at once (a guest that reads nothing any more) must not be asked without a pause.
+    if (failure === "timeout") void this.beat(agent);
+    else this.later(agent);
   }
 
   private set(health: SandboxHealth): void {
