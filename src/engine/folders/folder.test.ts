@@ -278,4 +278,15 @@ describe("a folder of the host", () => {
     expect(readdirSync(base).sort()).toEqual(["journal", "secret", "source"]);
     expect(existsSync("/x")).toBe(false);
   });
+
+  test("a guest that looks up and forgets for ever does not fill the host's disk, read-only or not", async () => {
+    for (const readOnly of [true, false]) {
+      const name = "n".repeat(200);
+      writeFileSync(join(source, name), "");
+      const kernel = serve({ readOnly });
+      for (let i = 0; i < 40_000; i++) await kernel.ask(Opcode.forget, await kernel.lookup(name), 1);
+      expect(statSync(join(base, "journal")).size).toBeLessThan(5 * 1024 * 1024);
+      expect(await kernel.lookup(name)).toBeGreaterThan(ROOT_ID);
+    }
+  });
 });

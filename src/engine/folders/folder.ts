@@ -27,6 +27,7 @@ import {
   unlink,
 } from "./name-operations.ts";
 import { Nodes } from "./nodes.ts";
+import { Quota } from "./quota.ts";
 import { RequestBody } from "./request-body.ts";
 import type { FolderState } from "./state.ts";
 
@@ -45,9 +46,6 @@ export interface FolderOptions {
 /** The body of an answer; a promise only where the disk may take its time. */
 export type FolderResult = Buffer | undefined | Promise<Buffer | undefined>;
 
-/** How much may be written until a later daemon is told of it. */
-const QUOTA_STEP_BYTES = 1024 * 1024;
-
 /** A folder of the host as a guest's kernel sees it: takes requests, does them, gives the answers' bodies. */
 export class Folder {
   readonly #state: FolderState;
@@ -64,23 +62,7 @@ export class Folder {
       const nodes = new Nodes(journal);
       this.#journal = journal;
       this.#nodes = nodes;
-      let written = journal.restore(nodes);
-      let told = written;
-      const { quotaBytes } = options;
-      const quota = {
-        take: (bytes: number) => {
-          if (written + bytes > quotaBytes) throw new FuseError(Errno.EDQUOT);
-          written += bytes;
-          if (quotaBytes !== Infinity && written - told >= QUOTA_STEP_BYTES) {
-            told = written;
-            journal.written(written);
-          }
-          journal.compactIfLarge(nodes, written);
-        },
-        get left() {
-          return quotaBytes - written;
-        },
-      };
+      const quota = new Quota(options.quotaBytes, journal.restore(nodes), (bytes) => journal.written(bytes));
       const { owner, readOnly } = options;
       this.#state = { inside, nodes, handles: new Handles(nodes), owner, readOnly, quota };
     } catch (error) {
@@ -98,6 +80,8 @@ export class Folder {
     if (this.#closed) throw new FuseError(Errno.EIO);
     const body = new RequestBody(request.body);
     const state = this.#state;
+    // Whatever is asked: looking up and forgetting makes it grow as well as writing.
+    this.#journal.compactIfLarge(this.#nodes, state.quota.written);
     const { opcode, repeated } = request;
     switch (opcode) {
       case Opcode.init:

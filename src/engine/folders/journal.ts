@@ -54,16 +54,16 @@ export class Journal implements NodeLog {
       if (kind === "+" && isEntryName(bytes)) nodes.restore(Number(id), Number(parent), bytes, identity);
     }
     this.#muted = false;
-    this.compact(nodes, written);
+    this.#compact(nodes, written);
     return written;
   }
 
   /** Starts the file anew when it holds much that is over. */
   compactIfLarge(nodes: Nodes, written: number): void {
-    if (this.#bytes > this.#compactAt) this.compact(nodes, written);
+    if (this.#bytes > this.#compactAt) this.#compact(nodes, written);
   }
 
-  private compact(nodes: Nodes, written: number): void {
+  #compact(nodes: Nodes, written: number): void {
     const fresh = `${this.#file}.new`;
     const fd = openSync(fresh, "w", 0o600);
     this.#bytes = 0;

@@ -4,6 +4,7 @@ import { Errno, FuseError } from "./fuse-protocol.ts";
 import type { Handles } from "./handles.ts";
 import type { Inside } from "./inside.ts";
 import type { Node, Nodes } from "./nodes.ts";
+import type { Quota } from "./quota.ts";
 
 /** What the operations on one folder share. */
 export interface FolderState {
@@ -13,13 +14,6 @@ export interface FolderState {
   readonly owner: Owner;
   readonly readOnly: boolean;
   readonly quota: Quota;
-}
-
-/** Bytes that the sandbox has written, of those that it may. What it removes does not come back. */
-export interface Quota {
-  /** @throws FuseError EDQUOT */
-  take(bytes: number): void;
-  readonly left: number;
 }
 
 export function identityOf(stat: BigIntStats): string {
