@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { finished } from "node:stream/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Sandbox } from "../src/sdk/index.ts";
 import { SandboxDriver, until } from "./sandbox-driver.ts";
@@ -37,13 +38,20 @@ describe("a sandbox that runs", () => {
     const idle = await driver.create({ idleTimeoutMs: 1_500 });
     const work = busy.exec("sleep", ["1000"]);
     work.catch(() => {});
+    // A file is written to it, as slowly as somebody types.
+    const written = await driver.create({ idleTimeoutMs: 1_500 });
+    const writing = written.files.writeStream("/slow");
+    writing.write("a");
     await stopped(idle);
     expect(idle.info.reason).toBe("it was idle for 1.5 s");
     expect(expiries(idle)).toEqual(["idle-timeout"]);
-    expect((await busy.inspect()).state).toBe("running");
+    for (const used of [busy, written]) expect((await used.inspect()).state).toBe("running");
     await busy.shell("killall sleep");
     await work;
+    writing.end("b");
+    await finished(writing);
     await stopped(busy);
+    await stopped(written);
   });
 
   test("keeps its limits when the daemon is killed", async () => {

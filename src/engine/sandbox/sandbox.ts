@@ -71,7 +71,7 @@ export class Sandbox {
       expired: ({ reason }) => void this.stop(DEFAULT_GRACE_MS, reason).catch(() => {}),
       save: (changes) => this.save(changes),
     });
-    this.files = new GuestFiles(record.name, async (spec) => {
+    this.files = new GuestFiles(record.name, this.vigil, async (spec) => {
       assertLegal("exec", this.name, this.state);
       return this.agent!.start(this.numbers.take(), spec);
     });

@@ -84,14 +84,19 @@ test("whatever the guest sends, the host does not fall over", () => {
 
 test("the end of the process is said, and the next request has a new one", async () => {
   const guests: ScriptedGuest[] = [];
-  const files = new GuestFiles("box", async () => {
+  let users = 0;
+  const busy = () => {
+    users++;
+    return () => users--;
+  };
+  const files = new GuestFiles("box", { busy, reading: (source) => source as never }, async () => {
     guests.push(new ScriptedGuest());
     return guests.at(-1) as unknown as GuestProcess;
   });
   const requests = [1, 2].map(() => files.operate({ op: "remove", path: "/a" } as never));
   for (const request of requests) request.catch(() => {});
   await new Promise(setImmediate);
-  expect(guests).toHaveLength(1);
+  expect([guests.length, users]).toEqual([1, 2]);
   guests[0]!.exit.resolve({ signal: 9 });
   for (const request of requests) {
     await expect(request).rejects.toMatchObject({
@@ -104,6 +109,7 @@ test("the end of the process is said, and the next request has a new one", async
   expect(guests).toHaveLength(2);
   guests[1]!.say(encodeMessage({ id: 1 }));
   expect(await again).toEqual({});
+  expect(users).toBe(0);
 });
 
 test("a guest cannot give more bytes than were asked for", async () => {

@@ -8,47 +8,60 @@ import type {
 } from "../../../contract/index.ts";
 import type { SandboxFiles } from "../../engine.ts";
 import type { GuestProcess, ProcessSpec } from "../../guest/index.ts";
+import type { Vigil } from "../vigil.ts";
 import { FilesProcess } from "./files-process.ts";
 import { pathBytes } from "./path-bytes.ts";
 import { readPath, readStat, readUsage, timeOf } from "./stat.ts";
 import { listFiles, readFile, writeFile } from "./transfer.ts";
 
-type Start = (spec: ProcessSpec) => Promise<GuestProcess>;
 const PROCESS: ProcessSpec = { argv: ["files"], builtin: "files", stdin: true };
+
+type Start = (spec: ProcessSpec) => Promise<GuestProcess>;
 
 /** The files of one sandbox. The process that serves them is started when it is first needed, and again when it has ended. */
 export class GuestFiles implements SandboxFiles {
   readonly #name: string;
+  readonly #vigil: Pick<Vigil, "busy" | "reading">;
   readonly #start: Start;
   #current: FilesProcess | undefined;
   /** Several may want it at once. */
   #starting: Promise<FilesProcess> | undefined;
 
-  /** @param start starts a process of the sandbox; it throws `invalid_state` if the sandbox does not run */
-  constructor(name: string, start: Start) {
+  /**
+   * @param vigil hears that the sandbox is used
+   * @param start starts a process of the sandbox; it throws `invalid_state` if the sandbox does not run
+   */
+  constructor(name: string, vigil: Pick<Vigil, "busy" | "reading">, start: Start) {
     this.#name = name;
+    this.#vigil = vigil;
     this.#start = start;
   }
 
   async read(request: ReadFileRequest, signal?: AbortSignal): Promise<AsyncGenerator<Buffer>> {
-    return readFile(await this.#serving(), request, signal);
+    const bytes = await this.#use((files) => readFile(files, request, signal));
+    return this.#vigil.reading(bytes);
   }
 
-  async write(request: WriteFileRequest, body: AsyncIterable<Uint8Array>): Promise<number> {
-    return writeFile(await this.#serving(), request, body);
+  write(request: WriteFileRequest, body: AsyncIterable<Uint8Array>): Promise<number> {
+    return this.#use((files) => writeFile(files, request, body));
   }
 
   async list(request: ListFilesRequest): Promise<AsyncGenerator<FileEntry[]>> {
-    return listFiles(await this.#serving(), request);
+    const pages = await this.#use((files) => listFiles(files, request));
+    return this.#vigil.reading(pages);
   }
 
-  async operate(operation: FileOperation): Promise<FileResult> {
-    const files = await this.#serving();
-    const { op } = operation;
-    const reply = await files.request(messageOf(operation));
-    if (op === "stat" || op === "lstat") return { stat: readStat(reply) };
-    if (op === "readlink") return { target: readPath(reply, "target") };
-    return op === "usage" ? { usage: readUsage(reply) } : {};
+  operate(operation: FileOperation): Promise<FileResult> {
+    return this.#use((files) => operate(files, operation));
+  }
+
+  async #use<T>(use: (files: FilesProcess) => Promise<T>): Promise<T> {
+    const done = this.#vigil.busy();
+    try {
+      return await use(await this.#serving());
+    } finally {
+      done();
+    }
   }
 
   async #serving(): Promise<FilesProcess> {
@@ -63,6 +76,14 @@ export class GuestFiles implements SandboxFiles {
       });
     return this.#starting;
   }
+}
+
+async function operate(files: FilesProcess, operation: FileOperation): Promise<FileResult> {
+  const { op } = operation;
+  const reply = await files.request(messageOf(operation));
+  if (op === "stat" || op === "lstat") return { stat: readStat(reply) };
+  if (op === "readlink") return { target: readPath(reply, "target") };
+  return op === "usage" ? { usage: readUsage(reply) } : {};
 }
 
 function messageOf(operation: FileOperation): { op: string } & Record<string, unknown> {
