@@ -54,6 +54,12 @@ test("both sides see what the other does, and a process may work in it", async (
     exitCode: 127,
     stderr: "command not found: no-such\n",
   });
+  // Limits hold in it as elsewhere, also those that only root may raise.
+  const rlimits = { nofile: { soft: 100, hard: 200 }, memlock: { soft: 2 ** 30, hard: 2 ** 30 } };
+  for (const user of ["root", "4242:4343"]) {
+    const { stdout } = await sandbox.shell("ulimit -n; ulimit -Hn; ulimit -l; id -u", { rlimits, user });
+    expect(stdout).toBe(`100\n200\n1048576\n${user === "root" ? 0 : 4242}\n`);
+  }
   await sandbox.stop();
   await sandbox.start();
   expect((await sandbox.shell("cat /srv/deep/guest")).stdout).toBe("from the guest\n");

@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
-	"unsafe"
 
 	"microsandbox/agent/internal/user"
 )
@@ -89,8 +88,15 @@ func Launch(args []string) {
 	become(o, id)
 }
 
-// become takes on the identity, the directory, the limits and the program, in this order.
+// become takes on the limits, the identity, the directory and the program, in this order: only root may raise a limit, and only as
+// the user it is known which directory and program the user may have.
 func become(o order, id user.Identity) {
+	for _, l := range o.limits {
+		// Not by a call of our own: Exec would give the number of files back that the runtime found, had it not seen this.
+		if err := syscall.Setrlimit(l.resource, &syscall.Rlimit{Cur: l.soft, Max: l.hard}); err != nil {
+			giveUp(126, "rlimit "+resources[l.resource]+": "+err.Error())
+		}
+	}
 	if id.UID != 0 || id.GID != 0 || len(id.Groups) > 0 {
 		groups := make([]int, len(id.Groups))
 		for i, g := range id.Groups {
@@ -111,23 +117,9 @@ func become(o order, id user.Identity) {
 	if err := syscall.Chdir(o.cwd); err != nil {
 		giveUp(126, "working directory "+o.cwd+": "+err.Error())
 	}
-	path, ok := variable(o.env, "PATH")
-	if !ok {
-		path = defaultPath
-	}
-	list, found := candidates(o.argv[0], path, o.cwd)
-	if len(list) == 0 {
-		if found {
-			giveUp(126, o.argv[0]+" is in PATH, but not executable")
-		}
-		giveUp(127, notFound(o.argv[0]).Message)
-	}
-	for _, l := range o.limits {
-		value := [2]uint64{l.soft, l.hard}
-		if _, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, 0, uintptr(l.resource),
-			uintptr(unsafe.Pointer(&value)), 0, 0, 0); errno != 0 {
-			giveUp(126, "rlimit "+resources[l.resource]+": "+errno.Error())
-		}
+	list, fail := o.commands()
+	if fail != nil {
+		giveUp(fail.ExitCode, fail.Message)
 	}
 	var err error
 	for _, command := range list {
@@ -135,7 +127,7 @@ func become(o order, id user.Identity) {
 			break
 		}
 	}
-	fail := refused(list[len(list)-1], o.cwd, id.UID, id.GID, id.Groups, err)
+	fail = refused(list[len(list)-1], o.cwd, id.UID, id.GID, id.Groups, err)
 	giveUp(fail.ExitCode, fail.Message)
 }
 

@@ -11,6 +11,22 @@ import (
 // defaultPath is for a process whose environment names none.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+// commands lists what to try to execute for an order, at least one.
+func (o *order) commands() ([]string, *failure.Failure) {
+	path, ok := variable(o.env, "PATH")
+	if !ok {
+		path = defaultPath
+	}
+	list, found := candidates(o.argv[0], path, o.cwd)
+	switch {
+	case len(list) > 0:
+		return list, nil
+	case found:
+		return nil, failure.Cannot(126, failure.PermissionDenied, o.argv[0]+" is in PATH, but not executable")
+	}
+	return nil, notFound(o.argv[0])
+}
+
 // candidates lists what to try to execute for a command, as execvp(3) would: the command itself if it has a slash,
 // else each entry of PATH that holds an executable file of that name. found says that a file was there at all.
 func candidates(command, path, cwd string) (list []string, found bool) {

@@ -166,16 +166,9 @@ func (t *Table) fork(o order, files []uintptr, p *Process) (int, *failure.Failur
 	} else if fail := enter(o.cwd, o.createCwd, id); fail != nil {
 		return 0, fail
 	}
-	path, ok := variable(o.env, "PATH")
-	if !ok {
-		path = defaultPath
-	}
-	list, found := candidates(o.argv[0], path, o.cwd)
-	if len(list) == 0 {
-		if found {
-			return 0, failure.Cannot(126, failure.PermissionDenied, o.argv[0]+" is in PATH, but not executable")
-		}
-		return 0, notFound(o.argv[0])
+	list, fail := o.commands()
+	if fail != nil {
+		return 0, fail
 	}
 	attr.Sys.Ptrace = len(o.limits) > 0
 	p.join(attr.Sys)
