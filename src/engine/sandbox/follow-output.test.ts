@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { followOutput } from "./follow-output.ts";
-import { outputRecord, SandboxLog } from "./log.ts";
+import { SandboxLog } from "./log.ts";
+import { outputRecord } from "./log-record.ts";
 
 const START = { stdout: 0, stderr: 0 };
 

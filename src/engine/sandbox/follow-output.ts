@@ -1,10 +1,11 @@
 import type { FileHandle } from "node:fs/promises";
 import type { LogRecord } from "../../contract/index.ts";
 import type { OutputPiece } from "../engine.ts";
+import { LineSplitter } from "./line-splitter.ts";
 import type { SandboxLog } from "./log.ts";
+import { parseRecord } from "./log-reader.ts";
 
 const READ_BYTES = 256 * 1024;
-const NEWLINE = 10;
 
 /** Whose output is followed, and from where. */
 export interface Followed {
@@ -36,13 +37,13 @@ export async function* followOutput(
   const unwatch = log.watch(notify);
   signal.addEventListener("abort", notify, { once: true });
   over.then(notify, notify);
-  const lines = new LogLines(log);
+  const tail = new LogTail(log);
   try {
     while (!signal.aborted) {
       // Looked at before the log is: what comes later is not missed.
       changed = false;
       const last = isOver() || log.isClosed;
-      for await (const line of lines.available()) {
+      for await (const line of tail.available()) {
         if (signal.aborted) return;
         const record = recordOf(line, process);
         if (record !== undefined) yield* piecesOf(record, next);
@@ -56,16 +57,16 @@ export async function* followOutput(
   } finally {
     unwatch();
     signal.removeEventListener("abort", notify);
-    await lines.close();
+    await tail.close();
   }
 }
 
 /** The lines of a log, file after file. */
-class LogLines {
+class LogTail {
   private readonly log: SandboxLog;
   private open: { file: FileHandle; generation: number } | undefined;
   private position = 0;
-  private rest: Buffer = Buffer.alloc(0);
+  private lines = new LineSplitter();
 
   constructor(log: SandboxLog) {
     this.log = log;
@@ -80,7 +81,7 @@ class LogLines {
       const complete = this.open.generation < this.log.generation;
       const { bytesRead } = await this.open.file.read(buffer, 0, READ_BYTES, this.position);
       this.position += bytesRead;
-      yield* this.split(buffer.subarray(0, bytesRead));
+      yield* this.lines.push(buffer.subarray(0, bytesRead));
       if (bytesRead > 0) continue;
       if (!complete) return;
       await this.nextFile(this.open.generation + 1);
@@ -92,20 +93,9 @@ class LogLines {
     this.open = undefined;
   }
 
-  private *split(bytes: Buffer): Generator<string> {
-    let from = 0;
-    for (let at = bytes.indexOf(NEWLINE); at >= 0; at = bytes.indexOf(NEWLINE, from)) {
-      const line = Buffer.concat([this.rest, bytes.subarray(from, at)]);
-      this.rest = Buffer.alloc(0);
-      from = at + 1;
-      yield line.toString("utf8");
-    }
-    if (from < bytes.length) this.rest = Buffer.concat([this.rest, bytes.subarray(from)]);
-  }
-
   private async nextFile(generation: number): Promise<void> {
     await this.close();
-    this.rest = Buffer.alloc(0);
+    this.lines = new LineSplitter();
     this.position = 0;
     // Dropped already, if the reader was slow: on with the oldest that there is.
     this.open = (await this.log.openKept(generation)) ?? (await this.log.openKept());
@@ -115,12 +105,8 @@ class LogLines {
 function recordOf(line: string, process: number): LogRecord | undefined {
   // Most lines of a busy log are others': a look at the text spares to parse them.
   if (!line.includes(`"process":${process},`)) return undefined;
-  try {
-    const record = JSON.parse(line) as LogRecord;
-    return record.process === process ? record : undefined;
-  } catch {
-    return undefined; // a daemon died while it wrote; the bytes came again
-  }
+  const record = parseRecord(line);
+  return record?.process === process ? record : undefined;
 }
 
 function* piecesOf(record: LogRecord, next: { stdout: number; stderr: number }): Generator<OutputPiece> {

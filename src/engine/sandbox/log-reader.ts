@@ -1,10 +1,8 @@
 import type { FileHandle } from "node:fs/promises";
 import type { LogRecord } from "../../contract/index.ts";
+import { LineSplitter } from "./line-splitter.ts";
 
 const PIECE_BYTES = 256 * 1024;
-/** No record is longer: one chunk of output, as JSON at its worst. What is longer is no record. */
-const MAX_LINE_BYTES = 4 * 1024 * 1024;
-const NEWLINE = 10;
 
 /** A file of JSON lines, as far as it was written when it was opened. */
 export interface LogSection {
@@ -22,23 +20,19 @@ export async function* recordsOf(sections: readonly LogSection[]): AsyncGenerato
 }
 
 async function* recordsOfOne({ file, bytes }: LogSection): AsyncGenerator<LogRecord[]> {
-  let rest: Buffer = Buffer.alloc(0);
+  const lines = new LineSplitter();
+  const piece = Buffer.allocUnsafe(PIECE_BYTES);
   for (let at = 0; at < bytes; ) {
-    const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, bytes - at));
-    const { bytesRead } = await file.read(piece, 0, piece.length, at);
+    const { bytesRead } = await file.read(piece, 0, Math.min(PIECE_BYTES, bytes - at), at);
     if (bytesRead === 0) break;
     at += bytesRead;
-    const text =
-      rest.length === 0 ? piece.subarray(0, bytesRead) : Buffer.concat([rest, piece.subarray(0, bytesRead)]);
-    const end = text.lastIndexOf(NEWLINE) + 1;
-    rest = text.subarray(end);
-    if (rest.length > MAX_LINE_BYTES) rest = Buffer.alloc(0);
-    const records = text.toString("utf8", 0, end).split("\n").map(parse);
+    const records = lines.push(piece.subarray(0, bytesRead)).map(parseRecord);
     yield records.filter((record) => record !== undefined);
   }
 }
 
-function parse(line: string): LogRecord | undefined {
+/** A line of the log; undefined for what is none, such as what a daemon wrote while it died: its bytes came again. */
+export function parseRecord(line: string): LogRecord | undefined {
   try {
     return JSON.parse(line) as LogRecord;
   } catch {

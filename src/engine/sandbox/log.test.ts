@@ -2,7 +2,8 @@ import { appendFile, mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { outputRecord, SandboxLog } from "./log.ts";
+import { SandboxLog } from "./log.ts";
+import { outputRecord } from "./log-record.ts";
 
 describe("a sandbox's log", () => {
   let folder: string;

@@ -4,8 +4,6 @@ import type { LogRecord } from "../../contract/index.ts";
 import { LogFilter, type LogQuery } from "./log-filter.ts";
 import { type LogSection, recordsOf } from "./log-reader.ts";
 
-export { outputRecord } from "./log-record.ts";
-
 /**
  * What a sandbox's processes wrote: JSON lines, appended. Two files of at most `MAX_FILE` each are kept, the older one behind
  * the newer. A record is acknowledged to the guest only once it was written here, so that a daemon that dies loses none.

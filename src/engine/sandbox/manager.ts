@@ -28,7 +28,7 @@ import { exportSandbox } from "./export.ts";
 import { assertFolders } from "./host-folders.ts";
 import { newId, newName } from "./identity.ts";
 import { assertLegal } from "./lifecycle.ts";
-import { assertMountsWork, volumesOf } from "./mounts.ts";
+import { volumesOf } from "./mounts.ts";
 import { type SandboxRecord, sandboxRecord, volumesOfUnreadable } from "./record.ts";
 import { Sandbox } from "./sandbox.ts";
 
@@ -49,7 +49,6 @@ export class SandboxManager implements Sandboxes {
     { temporary = false }: { temporary?: boolean } = {},
   ): Promise<SandboxInfo> {
     assertMemory(spec.memoryMiB);
-    assertMountsWork(spec.mounts);
     const uses = volumesOf(spec.mounts);
     await this.context.holds.settled(uses);
     this.context.holds.assertFree(uses);

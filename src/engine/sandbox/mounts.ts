@@ -1,24 +1,11 @@
-import { type FolderMount, type Mount, SandboxError, type VolumeMount } from "../../contract/index.ts";
+import type { FolderMount, Mount, VolumeMount } from "../../contract/index.ts";
 import type { AgentConnection } from "../guest/index.ts";
 import type { VolumeStore } from "../volume/index.ts";
 
 /** What a sandbox has mounted beside its root, from the spec to the guest. */
 
-/** Kinds of mounts that sandboxes can have so far. */
-const WORKING: ReadonlySet<Mount["type"]> = new Set<Mount["type"]>(["tmpfs", "volume", "folder"]);
-
 /** An empty ext4 of 1 TiB takes some seconds to grow under emulation, a long journal to replay. */
 const MOUNT_TIMEOUT_MS = 60_000;
-
-/** @throws `unsupported` for a kind of mount that does not work yet; before anything was started */
-export function assertMountsWork(mounts: readonly Mount[]): void {
-  const broken = mounts.find(({ type }) => !WORKING.has(type));
-  if (broken === undefined) return;
-  throw new SandboxError(
-    "unsupported",
-    `a mount of type '${broken.type}' (${broken.target}) is not supported yet`,
-  );
-}
 
 /** The volumes among the mounts; the first has the VM's disk `volume0`, and so on. */
 export function volumesOf(mounts: readonly Mount[]): VolumeMount[] {
@@ -58,9 +45,6 @@ export async function mountAll(
       }
       case "folder":
         await mountFolder(mount);
-        break;
-      default:
-        assertMountsWork([mount]);
     }
   }
 }

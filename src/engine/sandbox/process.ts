@@ -6,7 +6,8 @@ import {
 } from "../../contract/index.ts";
 import type { EngineProcess } from "../engine.ts";
 import type { GuestProcess, OutputName, ProcessExit } from "../guest/index.ts";
-import { outputRecord, type SandboxLog } from "./log.ts";
+import type { SandboxLog } from "./log.ts";
+import { outputRecord } from "./log-record.ts";
 import { signalName, signalNumber } from "./signals.ts";
 
 type Listener = (stream: OutputName, chunk: Buffer) => void | Promise<void>;
