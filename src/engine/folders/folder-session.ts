@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { SandboxError } from "../../contract/errors.ts";
-import type { GuestProcess } from "../guest/index.ts";
+import type { Complaint, GuestProcess } from "../guest/index.ts";
 import { answer } from "./answers.ts";
 import type { Folder, FolderResult } from "./folder.ts";
 import { errnoOf, type FuseRequest, Opcode } from "./fuse-protocol.ts";
@@ -10,7 +10,6 @@ import { NONCE_BYTES, RequestStream, syncMessage } from "./request-stream.ts";
 const MAX_UNDER_WAY = 32;
 /** Then others get their turn: a guest that floods us must not keep the daemon from its work. */
 const TURN_MS = 4;
-const MAX_COMPLAINT_BYTES = 4096;
 
 /**
  * Serves a folder over the process of the agent that relays for the guest's kernel, from one daemon's or connection's
@@ -27,12 +26,16 @@ export class FolderSession {
   #underWay = 0;
   #queued = 0;
   #wake = () => {};
-  #complaint = "";
+  readonly #complaint: Complaint;
   #over = false;
 
-  /** @param taken whether an earlier host may have been cut off in the middle of an answer */
-  constructor(process: GuestProcess, folder: Folder, taken: boolean) {
+  /**
+   * @param taken whether an earlier host may have been cut off in the middle of an answer
+   * @param complaint gathers what the relay says of its failure
+   */
+  constructor(process: GuestProcess, folder: Folder, complaint: Complaint, taken: boolean) {
     this.#process = process;
+    this.#complaint = complaint;
     this.#folder = folder;
     const nonce = randomBytes(NONCE_BYTES);
     this.#stream = new RequestStream(nonce);
@@ -41,7 +44,7 @@ export class FolderSession {
     this.#send(syncMessage(nonce, taken));
     process.onOutput(async (stream, offset, chunk) => {
       if (stream === "stderr") {
-        if (this.#complaint.length < MAX_COMPLAINT_BYTES) this.#complaint += chunk.toString("utf8");
+        this.#complaint.add(chunk);
       } else {
         await this.#take(chunk);
         if (taken && this.#stream.synchronized) this.#mounted.resolve();
@@ -61,7 +64,7 @@ export class FolderSession {
   #failure(): SandboxError {
     return new SandboxError(
       "internal",
-      `the guest could not mount a folder of the host: ${this.#complaint.trim() || "its relay has ended"}`,
+      `the guest could not mount a folder of the host: ${this.#complaint.toString() || "its relay has ended"}`,
     );
   }
 

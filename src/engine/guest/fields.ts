@@ -114,7 +114,7 @@ export function wordOf(value: Cbor | undefined, max: number, where: string): str
 }
 
 /** The guest's text ends up on terminals and in logs: it must not carry escape sequences there. */
-function printable(text: string): string {
+export function printable(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
   return text.replace(/[\0-\x08\x0b-\x1f\x7f-\x9f]/g, "\uFFFD");
 }

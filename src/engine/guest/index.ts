@@ -14,6 +14,7 @@ export {
   type Setup,
   type SignalScope,
 } from "./commands.ts";
+export { Complaint } from "./complaint.ts";
 export { connectAgent } from "./connect.ts";
 export { AgentConnection } from "./connection.ts";
 export type {

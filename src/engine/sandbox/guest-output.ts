@@ -1,7 +1,4 @@
-import type { GuestProcess, ProcessExit } from "../guest/index.ts";
-
-/** Of what a process says on stderr. */
-const MAX_COMPLAINT_BYTES = 4096;
+import { Complaint, type GuestProcess, type ProcessExit } from "../guest/index.ts";
 
 interface Piece {
   chunk: Buffer;
@@ -20,15 +17,13 @@ export async function* guestOutput(
   failed: (complaint: string, exit: ProcessExit) => Error,
   signal?: AbortSignal,
 ): AsyncGenerator<Buffer> {
-  const complaint: Buffer[] = [];
-  let complaintBytes = 0;
+  const complaint = new Complaint();
   const pieces: Piece[] = [];
   let end: { exit: ProcessExit } | { error: unknown } | undefined;
   let wake = () => {};
   guest.onOutput((stream, offset, chunk) => {
     if (stream === "stderr") {
-      if (complaintBytes < MAX_COMPLAINT_BYTES) complaint.push(chunk);
-      complaintBytes += chunk.length;
+      complaint.add(chunk);
       guest.ack("stderr", offset + chunk.length);
       return;
     }
@@ -67,7 +62,7 @@ export async function* guestOutput(
         throw end.error;
       } else {
         if ("code" in end.exit && end.exit.code === 0) return;
-        throw failed(Buffer.concat(complaint).toString("utf8", 0, MAX_COMPLAINT_BYTES).trim(), end.exit);
+        throw failed(complaint.toString(), end.exit);
       }
     }
   } finally {

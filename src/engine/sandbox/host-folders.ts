@@ -2,7 +2,7 @@ import { mkdirSync, realpathSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type FolderMount, type Mount, SandboxError } from "../../contract/index.ts";
 import { Folder, FolderSession } from "../folders/index.ts";
-import type { AgentConnection } from "../guest/index.ts";
+import { type AgentConnection, Complaint } from "../guest/index.ts";
 
 /** The folders of the host that a sandbox has mounted, and the processes of its agent that they are served through. */
 
@@ -48,7 +48,7 @@ export class HostFolders {
       { argv, builtin: "folder", stdin: true },
       { signal, windowBytes: WINDOW_BYTES },
     );
-    const session = new FolderSession(process, folder, false);
+    const session = new FolderSession(process, folder, new Complaint(), false);
     await within(session.mounted, mount.target, signal);
   }
 
@@ -67,7 +67,8 @@ export class HostFolders {
       const from = { stdoutFrom: listed.stdout.start, stderrFrom: listed.stderr.start };
       const process = agent.adopt(channel, { ...from, windowBytes: WINDOW_BYTES });
       try {
-        new FolderSession(process, this.#open.get(channel) ?? this.#serve(channel, mount), true);
+        const folder = this.#open.get(channel) ?? this.#serve(channel, mount);
+        new FolderSession(process, folder, new Complaint(), true);
       } catch {
         // The folder is gone from the host: what uses it gets errors.
         process.release();

@@ -1,10 +1,9 @@
 import { SandboxError } from "../../../contract/index.ts";
-import { Fields, type GuestProcess, readError, violation } from "../../guest/index.ts";
+import { Complaint, Fields, type GuestProcess, readError, violation } from "../../guest/index.ts";
 import { encodeMessage, MessageReader } from "./messages.ts";
 
 /** Requests that wait for their reply; more are refused. */
 const MAX_PENDING = 1024;
-const MAX_COMPLAINT_BYTES = 4096;
 
 interface Pending {
   resolve(reply: Fields): void;
@@ -20,19 +19,19 @@ export class FilesProcess {
   readonly #pending = new Map<number, Pending>();
   readonly #reader = new MessageReader();
   #lastId = 0;
-  #complaint = "";
+  readonly #complaint = new Complaint();
   #ended: SandboxError | undefined;
 
   /** @param name of the sandbox, for errors */
   constructor(guest: GuestProcess, name: string) {
     this.#guest = guest;
     guest.onOutput((stream, offset, chunk) => {
-      if (stream === "stderr") this.#complain(chunk);
+      if (stream === "stderr") this.#complaint.add(chunk);
       else this.#take(chunk);
       guest.ack(stream, offset + chunk.length);
     });
     guest.exited.then(
-      () => this.#end(lost(name, this.#complaint)),
+      () => this.#end(lost(name, this.#complaint.toString())),
       (error) => this.#end(SandboxError.from(error)),
     );
   }
@@ -99,11 +98,6 @@ export class FilesProcess {
     else pending.reject(error);
   }
 
-  #complain(chunk: Buffer): void {
-    if (this.#complaint.length < MAX_COMPLAINT_BYTES)
-      this.#complaint += chunk.toString("utf8", 0, MAX_COMPLAINT_BYTES);
-  }
-
   #end(error: SandboxError): void {
     if (this.#ended !== undefined) return;
     this.#ended = error;
@@ -114,10 +108,9 @@ export class FilesProcess {
 }
 
 function lost(name: string, complaint: string): SandboxError {
-  const said = complaint.replace(/\p{Cc}+/gu, " ").trim();
   return new SandboxError(
     "unavailable",
-    `what serves the files of sandbox '${name}' has ended${said === "" ? "" : `: ${said}`}`,
+    `what serves the files of sandbox '${name}' has ended${complaint === "" ? "" : `: ${complaint}`}`,
     { hint: "Try again: it is started anew. What was under way may be done or not." },
   );
 }
