@@ -1,10 +1,10 @@
 import { createRoute, type OpenAPIHono } from "@hono/zod-openapi";
 import { z } from "zod";
 import { fileEntry, fileOperation, fileOwner, filePath, fileResult, fileUser } from "../contract/index.ts";
+import { byteResponse } from "./byte-response.ts";
 import type { ApiContext } from "./context.ts";
 import { ndjsonResponse } from "./ndjson.ts";
 import { failure, json, queryFlag, queryInt, refParam } from "./schemas.ts";
-import { tarResponse } from "./tar-response.ts";
 import { withUpload } from "./upload.ts";
 
 /** Files inside a running sandbox. Contents stream both ways, at the pace of the slower end. */
@@ -114,7 +114,7 @@ const operate = createRoute({
 export function addFileRoutes(api: OpenAPIHono, { engine: { sandboxes }, log }: ApiContext): void {
   api.openapi(read, (c) => {
     const files = sandboxes.files(c.req.valid("param").ref);
-    return tarResponse(c, log, (signal) => files.read(c.req.valid("query"), signal), BYTES) as never;
+    return byteResponse(c, log, BYTES, (signal) => files.read(c.req.valid("query"), signal)) as never;
   });
   api.openapi(write, async (c) => {
     const files = sandboxes.files(c.req.valid("param").ref);

@@ -9,11 +9,11 @@ import {
   pushRequest,
   pushResult,
 } from "../contract/index.ts";
+import { byteResponse, TAR, tarAnswer } from "./byte-response.ts";
 import type { ApiContext } from "./context.ts";
 import { nameQuery } from "./images.ts";
 import { longOperation } from "./long-operation.ts";
 import { failure, json, refParam } from "./schemas.ts";
-import { tarAnswer, tarResponse } from "./tar-response.ts";
 import { jsonHeader, tarBody, withUpload } from "./upload.ts";
 
 /** Images on their way: from and to registries, archives and root file system tars. */
@@ -139,16 +139,16 @@ export function addImageTransferRoutes(api: OpenAPIHono, { engine, log }: ApiCon
   });
   api.openapi(save, (c) => {
     const { name, format } = c.req.valid("query");
-    return tarResponse(c, log, (signal) =>
+    return byteResponse(c, log, TAR, (signal) =>
       images.save([name].flat(), { signal, ...(format === undefined ? {} : { format }) }),
     ) as never;
   });
   api.openapi(export_, (c) => {
     const { name } = c.req.valid("query");
-    return tarResponse(c, log, (signal) => images.export(name, { signal })) as never;
+    return byteResponse(c, log, TAR, (signal) => images.export(name, { signal })) as never;
   });
   api.openapi(exportSandbox, (c) => {
     const { ref } = c.req.valid("param");
-    return tarResponse(c, log, (signal) => sandboxes.export(ref, { signal })) as never;
+    return byteResponse(c, log, TAR, (signal) => sandboxes.export(ref, { signal })) as never;
   });
 }

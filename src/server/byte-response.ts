@@ -3,21 +3,23 @@ import type { Context } from "hono";
 import type { ByteStream } from "../engine/index.ts";
 import { logIfInternal } from "./status.ts";
 
+export const TAR = "application/x-tar";
+
 /** What a route says of an answer that is a tar. */
 export const tarAnswer = (description: string) => ({
   description,
-  content: { "application/x-tar": { schema: { type: "string", format: "binary" } as const } },
+  content: { [TAR]: { schema: { type: "string", format: "binary" } as const } },
 });
 
 /**
- * Answers with a tar, or other bytes, as they are made. The stream is pulled: a client that does not read holds it back. What fails before the first byte
+ * Answers with bytes as they are made. The stream is pulled: a client that does not read holds it back. What fails before the first byte
  * has a status; what fails later breaks the connection, so that nobody takes a half for the whole.
  */
-export async function tarResponse(
+export async function byteResponse(
   c: Context,
   log: (message: string) => void,
+  contentType: string,
   open: (signal: AbortSignal) => Promise<ByteStream>,
-  contentType = "application/x-tar",
 ): Promise<Response> {
   const stop = new AbortController();
   c.req.raw.signal.addEventListener("abort", () => stop.abort(), { once: true });
