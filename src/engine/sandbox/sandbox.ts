@@ -14,6 +14,7 @@ import type { AgentConnection } from "../guest/index.ts";
 import type { ImageConfig } from "../image/index.ts";
 import type { Machine, MachineExit } from "../machine/index.ts";
 import { adoptProcesses } from "./adopt-processes.ts";
+import { AgentLink } from "./agent-link.ts";
 import { askToEnd } from "./ask-to-end.ts";
 import { readChanges } from "./changes.ts";
 import { combineCommand, processSpec } from "./command.ts";
@@ -26,7 +27,6 @@ import { measure } from "./metrics.ts";
 import { SandboxProcess } from "./process.ts";
 import { ProcessNumbers } from "./process-numbers.ts";
 import { Processes } from "./processes.ts";
-import { reachAgent } from "./reach-agent.ts";
 import { forNewRun, type SandboxRecord, toInfo } from "./record.ts";
 import { saveVolumes } from "./save-volumes.ts";
 import { Spans } from "./spans.ts";
@@ -37,7 +37,6 @@ import { within } from "./within.ts";
 const DEFAULT_GRACE_MS = 5_000;
 /** How long a guest may take to power off beyond its grace (spec: 1,500 ms). */
 const POWER_OFF_MS = 5_000;
-const RECONNECT_TIMEOUT_MS = 5_000;
 
 /** One sandbox: its record, and while it runs its machine, its agent and its processes. */
 export class Sandbox {
@@ -49,10 +48,10 @@ export class Sandbox {
   private readonly folders: HostFolders;
   private readonly onRemoved: () => void;
   private readonly vigil: Vigil;
+  private readonly link: AgentLink;
   private readonly numbers: ProcessNumbers;
   private record: SandboxRecord;
   private machine: Machine | undefined;
-  private agent: AgentConnection | undefined;
   private main: SandboxProcess | undefined;
   /** Settles when a stop or an unexpected end has been dealt with. */
   private ending: Promise<void> | undefined;
@@ -70,6 +69,15 @@ export class Sandbox {
     this.vigil = new Vigil(context, record, this.log, {
       expired: ({ reason }) => void this.stop(DEFAULT_GRACE_MS, reason).catch(() => {}),
       save: (changes) => this.save(changes),
+    });
+    this.link = new AgentLink({
+      vigil: this.vigil,
+      wanted: () => this.ending === undefined,
+      onAgain: async (agent, reason) => {
+        this.context.events.add({ type: "sandbox.reconnected", sandbox: this.id, message: reason });
+        await this.adoptProcesses(agent);
+      },
+      onLost: (reason) => void this.fail(`the guest's agent was lost: ${reason}`),
     });
     this.files = new GuestFiles(record.name, this.vigil, async (spec) => {
       assertLegal("exec", this.name, this.state);
@@ -108,6 +116,10 @@ export class Sandbox {
     return toInfo(this.record, this.vigil.health);
   }
 
+  private get agent(): AgentConnection | undefined {
+    return this.link.agent;
+  }
+
   private get directory(): string {
     return join(this.context.paths.sandboxes, this.record.id);
   }
@@ -125,7 +137,8 @@ export class Sandbox {
         this.mountFolder(guest, mount, operation.signal);
       const hears = { ...this.vigil.hears, onMachine, mountFolder };
       const { machine, agent } = await startMachine(this.context, this.record, spans, operation, hears);
-      this.attach(machine, agent);
+      this.attach(machine);
+      this.link.keep(machine, agent);
       this.transition("running", { startedAt: new Date().toISOString(), timings: spans.list, hasRun: true });
       this.vigil.begin(this.record);
       if (this.record.spec.command !== undefined) {
@@ -155,12 +168,8 @@ export class Sandbox {
   /** Takes over the machine that an earlier daemon started. */
   async adopt(machine: Machine): Promise<void> {
     this.context.uids.claim(this.record.uid);
-    const agent = await reachAgent(machine, {
-      filler: true,
-      timeoutMs: RECONNECT_TIMEOUT_MS,
-      ...this.vigil.hears,
-    });
-    this.attach(machine, agent);
+    const agent = await this.link.reach(machine);
+    this.attach(machine);
     await this.adoptProcesses(agent);
     this.vigil.begin(this.record);
   }
@@ -255,7 +264,7 @@ export class Sandbox {
 
   /** Lets go of the VM without ending it. */
   async detach(): Promise<void> {
-    this.agent?.close();
+    this.link.close();
     this.folders.close();
     this.vigil.end();
     this.machine?.detach();
@@ -268,30 +277,10 @@ export class Sandbox {
     await this.ended("failed", reason);
   }
 
-  private attach(machine: Machine, agent: AgentConnection): void {
+  private attach(machine: Machine): void {
     this.machine = machine;
     this.ending = undefined;
     void machine.exited.then((exit) => this.onMachineExit(machine, exit));
-    this.watch(machine, agent);
-  }
-
-  private watch(machine: Machine, agent: AgentConnection): void {
-    this.agent = agent;
-    this.vigil.watch(agent);
-    void agent.closed.then(async ({ by, error }) => {
-      if (by === "host" || this.machine !== machine || this.ending !== undefined) return;
-      // The VM's end closes the stream too, and is told right after.
-      if ((await within(1_000, machine.exited)) !== undefined || this.ending !== undefined) return;
-      const again = await reachAgent(machine, {
-        filler: true,
-        timeoutMs: RECONNECT_TIMEOUT_MS,
-        ...this.vigil.hears,
-      }).catch(() => undefined);
-      if (again === undefined) return this.fail(`the guest's agent was lost: ${error.message}`);
-      this.context.events.add({ type: "sandbox.reconnected", sandbox: this.id, message: error.message });
-      this.watch(machine, again);
-      await this.adoptProcesses(again);
-    });
   }
 
   private async adoptProcesses(agent: AgentConnection): Promise<void> {
@@ -364,8 +353,7 @@ export class Sandbox {
   }
 
   private async letGo(): Promise<void> {
-    this.agent?.close();
-    this.agent = undefined;
+    this.link.close();
     this.folders.close();
     this.vigil.end();
     this.processes.onlyTheseRun(new Set());
