@@ -1,8 +1,8 @@
-import { createReadStream, existsSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { chmod, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Image, type MountInput, Sandbox } from "../src/sdk/index.ts";
+import { type MountInput, Sandbox } from "../src/sdk/index.ts";
 import { SandboxDriver, until } from "./sandbox-driver.ts";
 
 /** Folders of the host in a sandbox: both see what the other does, nothing leaves the folder, and a daemon's death loses nothing. */
@@ -136,11 +136,7 @@ test("400 files read equal, and a tree that was copied is the same", async () =>
 }, 600_000);
 
 test("SQLite and shared memory maps work on it", async () => {
-  const tar = new URL("../build/images/msb-python.tar", import.meta.url);
-  const config = JSON.parse(
-    await readFile(new URL("../build/images/msb-python.config.json", import.meta.url), "utf8"),
-  );
-  await Image.import("msb/python", createReadStream(tar), { connection: driver.connection, config });
+  await driver.importImage("python");
   const source = await sourceOf("sqlite");
   const sandbox = await driver.create({
     image: "msb/python",

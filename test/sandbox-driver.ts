@@ -68,8 +68,13 @@ export class SandboxDriver implements AsyncDisposable {
 
   /** The tiny image of busybox that `images/build base` makes. */
   async importBase(name = BASE_IMAGE): Promise<void> {
-    const tar = join(ROOT, "build/images/msb-base.tar");
-    const config = JSON.parse(await readFile(join(ROOT, "build/images/msb-base.config.json"), "utf8"));
+    await this.importImage("base", name);
+  }
+
+  /** An image that `images/build` makes, as `msb/` and its name unless told otherwise. */
+  async importImage(recipe: string, name = `msb/${recipe}`): Promise<void> {
+    const tar = join(ROOT, `build/images/msb-${recipe}.tar`);
+    const config = JSON.parse(await readFile(join(ROOT, `build/images/msb-${recipe}.config.json`), "utf8"));
     await Image.import(name, createReadStream(tar), { connection: this.connection, config });
   }
 
@@ -217,9 +222,10 @@ export async function ended(child: ChildProcess): Promise<Ran> {
   const [stdout, stderr, [code, signal]] = await Promise.all([
     text(child.stdout!),
     text(child.stderr!),
-    new Promise<[number | null, NodeJS.Signals | null]>((resolve) =>
-      child.once("close", (...end) => resolve(end)),
-    ),
+    new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
+      child.once("error", reject);
+      child.once("close", (...end) => resolve(end));
+    }),
   ]);
   return { code, signal, stdout, stderr };
 }

@@ -26,6 +26,8 @@ umoci            umoci             makes images, and unpacks those that we write
 buildah          buildah           makes images as others do
 docker-registry  docker-registry   a registry to pull from and to push to
 apache2-utils    htpasswd          keeps the passwords of that registry
+curl             curl              asks the daemon as the guide does
+jq               jq                reads JSON as the guide does
 openssl          openssl           makes certificates for it
 shellcheck       shellcheck        checks the shell scripts
 '
