@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { IpAddress } from "./address.ts";
+import { IpAddress } from "./ip-address.ts";
 
 test.each([
   ["10.0.2.15", "10.0.2.15"],

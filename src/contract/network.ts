@@ -1,0 +1,121 @@
+import { z } from "zod";
+import { SandboxError } from "./errors.ts";
+import { MAX_RULE_LENGTH, parseRule, parseTarget, SET_NAME } from "./network-rule.ts";
+
+/** What a sandbox is asked to have of the network: its scope, rules, published ports and limits. */
+
+/**
+ * What a sandbox reaches without a rule. `none`: it has no network. `group`: sandboxes of its group. `public`: the public
+ * internet, and its group. `any`: private networks too.
+ */
+export const NETWORK_SCOPES = ["none", "group", "public", "any"] as const;
+export type NetworkScope = (typeof NETWORK_SCOPES)[number];
+export const DEFAULT_NETWORK_SCOPE: NetworkScope = "public";
+
+export const MAX_RULES = 256;
+export const MAX_PUBLISHED_PORTS = 128;
+export const MAX_SETS = 64;
+export const MAX_SET_TARGETS = 256;
+export const DEFAULT_CONNECTIONS = 1024;
+export const MAX_CONNECTIONS = 16_384;
+
+/** Puts what the parser says where zod collects such things. */
+function refine(check: () => unknown, ctx: z.RefinementCtx): void {
+  try {
+    check();
+  } catch (error) {
+    const { message, hint } = SandboxError.from(error);
+    ctx.addIssue({ code: "custom", message: hint === undefined ? message : `${message} (${hint})` });
+  }
+}
+
+const word = z.string().max(MAX_RULE_LENGTH).regex(/^\S+$/, "must be one word");
+
+const ruleFields = z.strictObject({
+  action: z.enum(["allow", "deny"]),
+  direction: z.enum(["egress", "ingress"]).default("egress"),
+  target: word.meta({ description: "As in a rule's text: `public`, `10.0.0.0/8`, `domain:example.com`." }),
+  ports: z
+    .array(word)
+    .max(32)
+    .default([])
+    .meta({ description: "`tcp:443`, `udp`, `tcp:8000-8999`. Default: all." }),
+});
+
+/** The text of a rule that came as an object. */
+export function ruleTextOf(rule: NetworkRuleSpec): string {
+  if (typeof rule === "string") return rule;
+  return [rule.action, rule.direction, rule.target, rule.ports.join(",")]
+    .filter((part) => part !== "")
+    .join(" ");
+}
+
+export const networkRule = z
+  .union([z.string().max(MAX_RULE_LENGTH), ruleFields])
+  .superRefine((rule, ctx) => refine(() => parseRule(ruleTextOf(rule)), ctx))
+  .meta({
+    id: "NetworkRule",
+    description:
+      "`allow egress domain:example.com tcp:443`, or the same as an object. The first rule that matches decides.",
+  });
+export type NetworkRuleSpec = z.output<typeof ruleFields> | string;
+
+const port = z.int().min(1).max(65535);
+
+export const publishedPort = z
+  .strictObject({
+    bind: z
+      .union([z.ipv4(), z.ipv6()])
+      .default("127.0.0.1")
+      .meta({ description: "Address of the host to listen on." }),
+    host: z.int().min(0).max(65535).meta({ description: "Port of the host. 0: any that is free." }),
+    guest: port,
+    protocol: z.enum(["tcp", "udp"]).default("tcp"),
+  })
+  .meta({ id: "PublishedPort" });
+
+export const networkLimits = z
+  .strictObject({
+    connections: z.int().min(1).max(MAX_CONNECTIONS).default(DEFAULT_CONNECTIONS),
+    egressBytesPerSecond: z.int().min(1024).optional().meta({ description: "Default: not limited." }),
+    ingressBytesPerSecond: z.int().min(1024).optional().meta({ description: "Default: not limited." }),
+    queriesPerSecond: z
+      .int()
+      .min(1)
+      .max(100_000)
+      .default(200)
+      .meta({ description: "Questions about names." }),
+  })
+  .meta({ id: "NetworkLimits" });
+
+export const networkSpec = z
+  .strictObject({
+    scope: z.enum(NETWORK_SCOPES).default(DEFAULT_NETWORK_SCOPE),
+    rules: z.array(networkRule).max(MAX_RULES).default([]),
+    ports: z.array(publishedPort).max(MAX_PUBLISHED_PORTS).default([]),
+    limits: networkLimits.prefault({}),
+  })
+  .meta({ id: "Network" });
+export type NetworkSpec = z.output<typeof networkSpec>;
+export type NetworkSpecInput = z.input<typeof networkSpec>;
+export type PublishedPort = z.output<typeof publishedPort>;
+export type NetworkLimits = z.output<typeof networkLimits>;
+
+/** `network.json` in the home: named sets of targets. A set holds no other set. */
+export const networkSettings = z.strictObject({
+  sets: z
+    .record(
+      z.string().regex(SET_NAME, "a set's name has lower-case letters, digits and hyphens"),
+      z
+        .array(
+          word.superRefine((text, ctx) => {
+            refine(() => parseTarget(text), ctx);
+            if (text.startsWith("@")) ctx.addIssue({ code: "custom", message: "a set holds no other set" });
+          }),
+        )
+        .max(MAX_SET_TARGETS),
+    )
+    .refine((sets) => Object.keys(sets).length <= MAX_SETS, `at most ${MAX_SETS} sets`)
+    .default({}),
+});
+export type NetworkSettings = z.output<typeof networkSettings>;
