@@ -223,5 +223,14 @@ test("what cannot be mounted is refused before anything starts", async () => {
   await refused([...folder(source), { type: "tmpfs", target: "/srv/tmp" }]).toMatchObject({
     code: "unsupported",
   });
+  const policy = join(driver.home, "mounts.json");
+  await writeFile(policy, JSON.stringify({ folders: { [source]: { allow: false } } }));
+  await refused(folder(source)).toMatchObject({
+    code: "permission_denied",
+    hint: expect.stringContaining("mounts.json"),
+  });
+  await writeFile(policy, "{");
+  await refused(folder(source)).toMatchObject({ code: "invalid_argument" });
+  await rm(policy);
   expect(await driver.vmPids()).toEqual([]);
 });

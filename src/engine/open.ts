@@ -16,7 +16,7 @@ import {
 import { imagesApi } from "./images.ts";
 import { MachineRoom } from "./machine-room.ts";
 import { millisecondsSetting } from "./milliseconds-setting.ts";
-import { type SandboxContext, SandboxManager, UidPool } from "./sandbox/index.ts";
+import { FolderPolicy, type SandboxContext, SandboxManager, UidPool } from "./sandbox/index.ts";
 import { EventLog, makeHome, openDatabase, SandboxTable } from "./store/index.ts";
 import { templatesApi } from "./templates.ts";
 import { VolumeHolds, VolumeStore } from "./volume/index.ts";
@@ -71,6 +71,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     paths,
     volumes,
     holds,
+    folderPolicy: new FolderPolicy(paths.folderPolicy, home),
     machines: () => machineRoom.machines(),
     images,
     ensureImage,

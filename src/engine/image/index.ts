@@ -15,6 +15,7 @@ export { type PullOptions, pullImage } from "./distribution/pull.ts";
 export { type PushOptions, pushImage } from "./distribution/push.ts";
 export { RegistryClient } from "./distribution/registry-client.ts";
 export { imageSettingsFile } from "./distribution/settings.ts";
+export { SettingsFile } from "./distribution/settings-file.ts";
 export { writeDurably } from "./durable.ts";
 export { placeholderErofs } from "./erofs/erofs.ts";
 export type { RootDisk } from "./erofs/root-disk.ts";

@@ -5,6 +5,7 @@ import type { MachineShape, Vmm } from "../machine/index.ts";
 import type { BootAssets, EventLog, Paths, SandboxTable } from "../store/index.ts";
 import type { TemplateInputs, TemplateStore } from "../template/index.ts";
 import type { VolumeHolds, VolumeStore } from "../volume/index.ts";
+import type { FolderPolicy } from "./folder-policy.ts";
 import type { UidPool } from "./uid-pool.ts";
 
 /** The rooms that a sandbox is made of, as its parts hand them on. */
@@ -15,6 +16,7 @@ export interface SandboxContext {
   images: ImageStore;
   volumes: VolumeStore;
   holds: VolumeHolds;
+  folderPolicy: FolderPolicy;
   /** The image of a name, fetched from its registry if need be. */
   ensureImage: EnsureImage;
   table: SandboxTable;

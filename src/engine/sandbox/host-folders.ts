@@ -1,8 +1,9 @@
-import { mkdirSync, realpathSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { type FolderMount, type Mount, SandboxError } from "../../contract/index.ts";
 import { Folder, FolderSession } from "../folders/index.ts";
 import { type AgentConnection, Complaint } from "../guest/index.ts";
+import type { FolderPolicy } from "./folder-policy.ts";
 
 /** The folders of the host that a sandbox has mounted, and the processes of its agent that they are served through. */
 
@@ -19,13 +20,13 @@ export interface ServedFolder {
 
 export class HostFolders {
   readonly #directory: string;
-  readonly #home: string;
+  readonly #policy: FolderPolicy;
   readonly #open = new Map<number, Folder>();
 
-  /** @param directory the sandbox's own; `home`: the daemon's, which is never served */
-  constructor(directory: string, home: string) {
+  /** @param directory the sandbox's own; `policy`: asked of each folder before it is served, by whichever daemon */
+  constructor(directory: string, policy: FolderPolicy) {
     this.#directory = join(directory, FOLDER_DIRECTORY);
-    this.#home = home;
+    this.#policy = policy;
   }
 
   /** Forgets what was known of an earlier run's mounts. */
@@ -70,7 +71,7 @@ export class HostFolders {
         const folder = this.#open.get(channel) ?? this.#serve(channel, mount);
         new FolderSession(process, folder, new Complaint(), true);
       } catch {
-        // The folder is gone from the host: what uses it gets errors.
+        // The folder is gone from the host, or forbidden by now: what uses it gets errors.
         process.release();
       }
     }
@@ -86,7 +87,7 @@ export class HostFolders {
   #serve(channel: number, mount: FolderMount): Folder {
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
     const folder = new Folder({
-      source: checkedSource(mount, this.#home),
+      source: this.#policy.check(mount),
       readOnly: mount.readOnly,
       owner: { uid: mount.uid ?? 0, gid: mount.gid ?? 0 },
       quotaBytes: mount.quotaMiB === undefined ? Infinity : mount.quotaMiB * 1024 ** 2,
@@ -98,9 +99,9 @@ export class HostFolders {
 }
 
 /** @throws SandboxError if a source is missing, no folder or forbidden, or something is to be mounted below a folder */
-export function assertFolders(mounts: readonly Mount[], home: string): void {
+export function assertFolders(mounts: readonly Mount[], policy: FolderPolicy): void {
   const folders = mounts.filter((mount) => mount.type === "folder");
-  for (const mount of folders) checkedSource(mount, home);
+  for (const mount of folders) policy.check(mount);
   for (const { target, type } of mounts) {
     const around = folders.find((folder) => target.startsWith(`${folder.target}/`));
     if (around === undefined || type === "folder") continue;
@@ -110,37 +111,6 @@ export function assertFolders(mounts: readonly Mount[], home: string): void {
       { hint: "Mount it elsewhere, and put a link to it into the folder." },
     );
   }
-}
-
-/** The folder that a mount's source is in truth. */
-function checkedSource({ source }: FolderMount, home: string): string {
-  let real: string;
-  try {
-    real = realpathSync(source);
-  } catch (cause) {
-    throw new SandboxError("not_found", `there is no folder '${source}' on the host`, {
-      hint: "Make it first: a folder that is to be mounted is never made.",
-      cause,
-    });
-  }
-  if (!statSync(real).isDirectory()) {
-    throw new SandboxError("invalid_argument", `'${source}' on the host is no folder`, {
-      hint: "Only folders can be mounted: mount the one that it is in.",
-    });
-  }
-  const own = realpathSync(home);
-  if (isWithin(real, own) || isWithin(own, real)) {
-    throw new SandboxError(
-      "permission_denied",
-      `'${source}' holds Microsandbox's own files ('${home}') or is one of them: no sandbox may have it`,
-      { hint: "Mount a folder beside it, or set MSB_HOME to somewhere else." },
-    );
-  }
-  return real;
-}
-
-function isWithin(path: string, folder: string): boolean {
-  return path === folder || path.startsWith(folder === "/" ? "/" : `${folder}/`);
 }
 
 async function within(

@@ -3,6 +3,7 @@
  * left. It is the only room that composes the others. It owns `sandboxes/` and each sandbox's record and state.
  */
 export type { Machines, SandboxContext } from "./context.ts";
+export { FolderPolicy } from "./folder-policy.ts";
 export { SandboxManager } from "./manager.ts";
 export { signalNumber } from "./signals.ts";
 export { takeTemplateOf } from "./start.ts";

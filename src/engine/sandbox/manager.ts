@@ -52,7 +52,7 @@ export class SandboxManager implements Sandboxes {
     const uses = volumesOf(spec.mounts);
     await this.context.holds.settled(uses);
     this.context.holds.assertFree(uses);
-    assertFolders(spec.mounts, this.context.paths.home);
+    assertFolders(spec.mounts, this.context.folderPolicy);
     const name = this.reserveName(spec.name);
     let sandbox: Sandbox | undefined;
     const made: string[] = [];
@@ -108,6 +108,7 @@ export class SandboxManager implements Sandboxes {
     const sandbox = this.find(ref);
     await this.context.holds.settled(volumesOf(sandbox.info.spec.mounts));
     assertLegal("start", sandbox.name, sandbox.state);
+    assertFolders(sandbox.info.spec.mounts, this.context.folderPolicy);
     this.holdVolumes(sandbox);
     sandbox.transition("creating");
     await sandbox.start(operation);

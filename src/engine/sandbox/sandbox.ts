@@ -61,7 +61,7 @@ export class Sandbox {
     this.record = record;
     this.image = image;
     this.onRemoved = onRemoved;
-    this.folders = new HostFolders(this.directory, context.paths.home);
+    this.folders = new HostFolders(this.directory, context.folderPolicy);
     this.numbers = new ProcessNumbers(record.reservedProcesses, (reservedProcesses) =>
       this.save({ reservedProcesses }),
     );

@@ -16,6 +16,7 @@ export interface Paths {
   /** Files of settings that the user writes, and of what msb login is given. */
   imageSettings: string;
   imagePolicy: string;
+  folderPolicy: string;
   credentials: string;
 }
 
@@ -32,6 +33,7 @@ export function pathsOf(home: string): Paths {
     machine: join(home, "machine"),
     imageSettings: join(home, "images.json"),
     imagePolicy: join(home, "policy.json"),
+    folderPolicy: join(home, "mounts.json"),
     credentials: join(home, "credentials.json"),
   };
 }
