@@ -11,8 +11,11 @@ import { EGRESS_BY_SCOPE } from "./scope.ts";
  * connection could be made to is not asked for. An address that no connection could be made to is not told.
  */
 
-/** Whether the name may be asked for at all. */
-export function decideName(policy: NetworkPolicy, name: string): Verdict {
+/**
+ * Whether the name may be asked for at all; with its `aliases`, whether the answer may be told: a rule that denies one of those
+ * counts, while a rule that allows counts for the name that was asked for alone.
+ */
+export function decideName(policy: NetworkPolicy, name: string, aliases: readonly string[] = []): Verdict {
   const verdict = (allowed: boolean, rule: string): Verdict => ({
     allowed,
     rule,
@@ -23,7 +26,8 @@ export function decideName(policy: NetworkPolicy, name: string): Verdict {
   for (const rule of policy.rules) {
     if (rule.direction !== "egress") continue;
     const allow = rule.action === "allow";
-    if (rule.targets.some((target) => namesIt(target, name, rule.action))) {
+    const counting = allow ? [name] : [name, ...aliases];
+    if (rule.targets.some((target) => counting.some((each) => namesIt(target, each, rule.action)))) {
       if (allow || rule.ports.length === 0) return verdict(allow, rule.text);
       continue;
     }
@@ -63,4 +67,11 @@ export function mayAnswer(policy: NetworkPolicy, address: IpAddress): boolean {
     if (rule.ports.length === 0) return false;
   }
   return EGRESS_BY_SCOPE[policy.scope].has(place.kind);
+}
+
+/** Whether rules look at names, so that names must not be hidden from the gateway. */
+export function namesMatter(policy: NetworkPolicy): boolean {
+  return policy.rules.some((rule) =>
+    rule.targets.some(({ kind }) => kind === "domain" || kind === "encrypted-dns"),
+  );
 }
