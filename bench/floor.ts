@@ -26,7 +26,11 @@ export async function startFloor(bench: Workbench): Promise<Floor> {
   const directory = join(bench.home, "run", `f${randomBytes(3).toString("hex")}`);
   await mkdir(directory);
   await createQcow2(join(directory, "upper.qcow2"), { virtualSizeBytes: DISK_BYTES });
-  const paths = { qmpSocket: join(directory, "qmp"), agentSocket: join(directory, "agent") };
+  const paths = {
+    qmpSocket: join(directory, "qmp"),
+    agentSocket: join(directory, "agent"),
+    networkSocket: join(directory, "net"),
+  };
   const args = loadArguments({
     accelerator: "tcg",
     shape: SHAPE,

@@ -7,6 +7,7 @@ import (
 	"microsandbox/agent/internal/boot"
 	"microsandbox/agent/internal/failure"
 	"microsandbox/agent/internal/identity"
+	"microsandbox/agent/internal/network"
 	"microsandbox/agent/internal/root"
 )
 
@@ -16,6 +17,7 @@ type vm struct {
 	disks  map[string]string
 	fresh  *root.Upper
 	root   *root.Root
+	link   network.Interface
 }
 
 func newVM(m *boot.Machine) (*vm, error) {
@@ -24,7 +26,14 @@ func newVM(m *boot.Machine) (*vm, error) {
 }
 
 // Prepare does what need not be done after every load. The disk must hold all of it when the state is stored.
-func (v *vm) Prepare() (fail *failure.Failure) {
+func (v *vm) Prepare(n *network.Config) (fail *failure.Failure) {
+	if n != nil {
+		// First, so that what the kernel then tells its neighbours is over when the state is stored.
+		if fail = v.link.Configure(n); fail != nil {
+			return fail
+		}
+		root.PrepareResolver(names(n.DNS))
+	}
 	if fail = root.MountImage(v.disks); fail != nil {
 		return fail
 	}
@@ -46,8 +55,26 @@ func (v *vm) Setup(s agent.Setup, mark func(string)) (fail *failure.Failure) {
 		return fail
 	}
 	mark("identity")
+	if n := s.Network; n != nil {
+		if fail = v.link.Configure(n); fail != nil {
+			return fail
+		}
+		mark("network")
+		s.Root.Nameservers = names(n.DNS)
+		for _, a := range n.Addresses {
+			s.Root.Addresses = append(s.Root.Addresses, a.IP.String())
+		}
+	}
 	v.root, fail = root.Enter(v.disks, v.fresh, s.Root, mark)
 	return fail
+}
+
+func names(list []network.IP) []string {
+	texts := make([]string, len(list))
+	for i, ip := range list {
+		texts[i] = ip.String()
+	}
+	return texts
 }
 
 // Mount adds a volume or a tmpfs.

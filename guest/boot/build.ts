@@ -21,7 +21,7 @@ import { parseArgs } from "node:util";
 import { buildAgent, goVersion } from "./agent.ts";
 import { BLANK_DISK_BYTES, makeBlankDisk } from "./blank-disk.ts";
 import { BuildError, command } from "./command.ts";
-import { MODULES, makeInitramfs } from "./initramfs.ts";
+import { MODULES, makeInitramfs, NETWORK_MODULES } from "./initramfs.ts";
 import { hashInputs } from "./inputs.ts";
 import { fetchKernelPackage } from "./kernel-package.ts";
 import { makeManifest } from "./manifest.ts";
@@ -61,7 +61,8 @@ function build(): void {
 
     writeFileSync(join(made, "vmlinux"), extractVmlinux(readKernel(unpacked)));
     const modules = resolveModules(unpacked, MODULES);
-    writeFileSync(join(made, "initramfs.cpio"), makeInitramfs(readFileSync(agent), modules));
+    const networkModules = resolveModules(unpacked, NETWORK_MODULES, modules);
+    writeFileSync(join(made, "initramfs.cpio"), makeInitramfs(readFileSync(agent), modules, networkModules));
     makeBlankDisk(join(made, "blank.ext4"));
     const manifest = makeManifest({
       folder: made,

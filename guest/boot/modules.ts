@@ -10,11 +10,16 @@ export interface KernelModule {
 
 /**
  * The wanted modules and what they depend on, decompressed, in an order in which each can be inserted.
- * A wanted module that is built into the kernel needs no file and is left out.
+ * A wanted module that is built into the kernel needs no file and is left out; so is one that is there already.
  */
-export function resolveModules(unpackedPackage: string, wanted: string[]): KernelModule[] {
+export function resolveModules(
+  unpackedPackage: string,
+  wanted: string[],
+  there: KernelModule[] = [],
+): KernelModule[] {
   const folder = moduleFolder(unpackedPackage);
   const builtIn = new Set(readFileSync(join(folder, "modules.builtin"), "utf8").split("\n").map(moduleName));
+  for (const { name } of there) builtIn.add(name);
   const dependencies = readDependencies(folder);
   const ordered = new Map<string, KernelModule>();
 

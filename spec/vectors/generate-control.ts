@@ -76,6 +76,22 @@ const messages: Record<string, CborValue> = {
     root: { upper: "fresh", upper_size: 8_589_934_592 },
   },
   prepare: { op: "prepare", id: 1 },
+  "prepare with a network": {
+    op: "prepare",
+    id: 1,
+    network: {
+      mtu: 9_000,
+      addresses: [
+        { address: Buffer.from("0ad10002", "hex"), prefix: 24 },
+        { address: Buffer.from("fd6d7362000000000000000000000002", "hex"), prefix: 64 },
+      ],
+      gateways: [Buffer.from("0ad10001", "hex")],
+      neighbours: [
+        { address: Buffer.from("0ad10001", "hex"), mac: Buffer.from("026d73620001", "hex") },
+      ],
+      dns: [Buffer.from("0ad10001", "hex")],
+    },
+  },
   "setup with hosts": {
     op: "setup",
     id: 2,

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { platformName } from "./images.ts";
 import { mounts } from "./mounts.ts";
 import { sandboxName } from "./names.ts";
+import { networkSpec } from "./network.ts";
 
 /**
  * What a sandbox is asked to be. One schema: CLI flags, HTTP bodies, Sandfiles and every SDK are spellings of it.
@@ -85,6 +86,7 @@ export const sandboxSpec = z
     }),
     labels: z.record(z.string().max(128), z.string().max(1024)).default({}),
     mounts: mounts.default([]).meta({ description: "Volumes, folders of the host and tmpfs." }),
+    network: networkSpec.prefault({ scope: "none" }),
     maxDurationMs: z.int().min(1).max(MAX_LIFETIME_MS).optional().meta({
       description: "Stop the sandbox so many milliseconds after its start. Default: never.",
     }),

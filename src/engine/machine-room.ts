@@ -61,20 +61,21 @@ export class MachineRoom {
     const build = templateBuilder({ vmm, assets, runDirectory: paths.run, uids, bootTimeoutMs });
     const templates = new TemplateStore(paths.templates, build, {
       built: ({ key, manifest }) => {
-        const { cpus, memoryMiB, volumeSlots } = manifest.inputs;
+        const { cpus, memoryMiB, volumeSlots, network } = manifest.inputs;
         const message = `template for ${cpus} CPUs and ${memoryMiB} MiB built in ${manifest.buildMs} ms`;
-        events.add({ type: "template.built", message, data: { key, cpus, memoryMiB, volumeSlots } });
+        events.add({ type: "template.built", message, data: { key, cpus, memoryMiB, volumeSlots, network } });
       },
       quarantined: (key, reason) =>
         events.add({ type: "template.quarantined", message: reason, data: { key } }),
     });
     const inputsOf = async (shape: MachineShape): Promise<TemplateInputs> => {
       const identity = await vmm.identify();
-      const { cpus, memoryMiB, volumeSlots } = shape;
+      const { cpus, memoryMiB, volumeSlots, network } = shape;
       return {
         cpus,
         memoryMiB,
         volumeSlots,
+        network: network === undefined ? "" : `${network.mac}/${network.mtu}`,
         assets: assets.hash,
         ...identity,
         processor: await processorFor(identity.accelerator),

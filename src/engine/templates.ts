@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { TemplateInfo, TemplateShape } from "../contract/index.ts";
 import type { Templates } from "./engine.ts";
 import type { MachineRoom } from "./machine-room.ts";
-import { takeTemplateOf } from "./sandbox/index.ts";
+import { STORED_INTERFACE, takeTemplateOf } from "./sandbox/index.ts";
 import { type Template, templateKey } from "./template/index.ts";
 
 /** The templates as the server sees them. */
@@ -13,14 +13,17 @@ export function templatesApi(machineRoom: MachineRoom): Templates {
       const { templates, inputsOf } = await machineRoom.machines();
       const list = await templates.list();
       return Promise.all(
-        list.map(async (template) =>
-          toInfo(template, templateKey(await inputsOf(template.manifest.inputs)) === template.key),
-        ),
+        list.map(async (template) => {
+          const { inputs } = template.manifest;
+          const shape = { ...inputs, network: inputs.network === "" ? undefined : STORED_INTERFACE };
+          return toInfo(template, templateKey(await inputsOf(shape)) === template.key);
+        }),
       );
     },
 
     async build(shape, operation = {}) {
-      return toInfo(await takeTemplateOf(await machineRoom.machines(), shape, operation), true);
+      const machineShape = { ...shape, network: shape.network ? STORED_INTERFACE : undefined };
+      return toInfo(await takeTemplateOf(await machineRoom.machines(), machineShape, operation), true);
     },
 
     async remove(key) {
@@ -30,12 +33,17 @@ export function templatesApi(machineRoom: MachineRoom): Templates {
 }
 
 async function toInfo({ key, directory, manifest }: Template, usable: boolean): Promise<TemplateInfo> {
-  const { cpus, memoryMiB, volumeSlots, accelerator, version } = manifest.inputs;
+  const { cpus, memoryMiB, volumeSlots, network, accelerator, version } = manifest.inputs;
   // Memory that the guest never touched takes no room: the file has holes.
   const { blocks } = await stat(join(directory, "memory"));
   return {
     key,
-    shape: { cpus, memoryMiB, volumeSlots: volumeSlots as TemplateShape["volumeSlots"] },
+    shape: {
+      cpus,
+      memoryMiB,
+      volumeSlots: volumeSlots as TemplateShape["volumeSlots"],
+      network: network !== "",
+    },
     accelerator,
     qemuVersion: version,
     createdAt: manifest.createdAt,

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { decodeCbor } from "./cbor.ts";
 import {
+  encodePrepare,
   encodeResize,
   encodeSetup,
   encodeShutdown,
@@ -83,4 +84,28 @@ test("numbers that are no unsigned integers are refused everywhere", () => {
   expect(() =>
     encodeSetup(1, { identity: { ...identity, machineId: "xyz" }, upper: "fresh", upperSizeBytes: 0 }),
   ).toThrow(invalid);
+});
+
+test("a network's addresses are bytes, and without a network there is no word of it", () => {
+  expect(decodeCbor(encodePrepare(1, undefined))).toEqual(
+    new Map<string, unknown>([
+      ["op", "prepare"],
+      ["id", 1],
+    ]),
+  );
+  const network = {
+    mtu: 9000,
+    addresses: [{ address: Uint8Array.of(10, 0, 0, 2), prefix: 24 }],
+    gateways: [],
+    neighbours: [],
+    dns: [Uint8Array.of(10, 0, 0, 1)],
+  };
+  const message = decodeCbor(encodePrepare(1, network)) as Map<string, Map<string, unknown>>;
+  expect(message.get("network")!.get("addresses")).toEqual([
+    new Map<string, unknown>([
+      ["address", Uint8Array.of(10, 0, 0, 2)],
+      ["prefix", 24],
+    ]),
+  ]);
+  expect(message.get("network")!.get("dns")).toEqual([Uint8Array.of(10, 0, 0, 1)]);
 });

@@ -29,6 +29,22 @@ export interface Setup {
   upperSizeBytes: number;
   /** Names and addresses for `/etc/hosts`. */
   hosts?: Record<string, string> | undefined;
+  /** The network interface, where there is one. */
+  network?: GuestNetwork | undefined;
+}
+
+/** What a guest is told of its network interface. Addresses are 4 or 16 bytes, MAC addresses 6; at most 16 of each kind. */
+export interface GuestNetwork {
+  /** Bytes of an IP packet, 1280 … 65535. */
+  mtu: number;
+  /** The guest's own; `prefix` in bits. */
+  addresses: { address: Uint8Array; prefix: number }[];
+  /** Default routes: at most one of each version. */
+  gateways: Uint8Array[];
+  /** Whom the guest need not ask for. */
+  neighbours: { address: Uint8Array; mac: Uint8Array }[];
+  /** Name servers. */
+  dns: Uint8Array[];
 }
 
 export interface Rlimit {
@@ -80,11 +96,12 @@ export function encodeSetup(id: number, setup: Setup): Buffer {
     identity: { entropy, time_ns: uint64(timeNs, "timeNs"), hostname: text(hostname), machine_id: machineId },
     root: { upper: setup.upper, upper_size: uint64(setup.upperSizeBytes, "upperSizeBytes") },
     hosts: setup.hosts,
+    network: setup.network,
   });
 }
 
-export function encodePrepare(id: number): Buffer {
-  return encodeMessage({ op: "prepare", id });
+export function encodePrepare(id: number, network: GuestNetwork | undefined): Buffer {
+  return encodeMessage({ op: "prepare", id, network });
 }
 
 /** A file system to be added to the root. `target`: absolute path in the sandbox. */

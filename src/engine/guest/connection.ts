@@ -10,6 +10,7 @@ import {
   encodeStart,
   encodeStats,
   type GuestMount,
+  type GuestNetwork,
   type ProcessSpec,
   type Setup,
 } from "./commands.ts";
@@ -144,8 +145,9 @@ export class AgentConnection implements Disposable {
    *
    * @throws SandboxError `invalid_state` after setup, or what the guest failed with
    */
-  async prepare(wait: Wait = {}): Promise<void> {
-    await this.#request("prepare", encodePrepare, () => undefined, wait);
+  async prepare(network?: GuestNetwork, wait: Wait = {}): Promise<void> {
+    const message = (id: number) => encodePrepare(id, network);
+    await this.#request("prepare", message, () => undefined, wait);
   }
 
   /**

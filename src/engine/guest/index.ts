@@ -8,6 +8,7 @@
 export { encodeCbor } from "./cbor.ts";
 export {
   type GuestMount,
+  type GuestNetwork,
   type ProcessSpec,
   RLIMIT_INFINITY,
   type Rlimit,

@@ -9,6 +9,15 @@ export interface MachineShape {
   memoryMiB: number;
   /** Disks that volumes may be attached to, used or not. */
   volumeSlots: number;
+  /** Its network interface; none if undefined. */
+  network?: NetworkInterface | undefined;
+}
+
+export interface NetworkInterface {
+  /** Six pairs of hex digits between colons. */
+  mac: string;
+  /** Largest IP packet, bytes: 1280 … 65535. */
+  mtu: number;
 }
 
 /** The most that a machine can have. */
@@ -88,6 +97,8 @@ export interface MachineRecord {
   pidStartTime: string;
   runDirectory: string;
   accelerator: string;
+  /** Whether it has a network interface. */
+  network?: boolean | undefined;
 }
 
 /** Why a machine is no more. */
@@ -114,6 +125,13 @@ export interface Machine {
   readonly record: MachineRecord;
   /** Unix socket of the guest agent's port. */
   readonly agentSocket: string;
+  /**
+   * Unix stream socket of the network interface, if there is one: Ethernet frames both ways, each behind its length (4 bytes,
+   * big-endian). The VMM listens and takes one peer at a time. What the guest sends while there is none is dropped; when a peer has
+   * gone, with whatever it left half sent or unread, the next one may come. A peer must read on, and drop what it has no room for:
+   * QEMU writes to it without end, and while it waits the whole machine stands still, its control channel too.
+   */
+  readonly networkSocket: string | undefined;
   /** Settles once, when the VM is gone (and its last console output was read). Never rejects. */
   readonly exited: Promise<MachineExit>;
   /** Resolves when the VMM's control channel answers. Rejects if it never does. */

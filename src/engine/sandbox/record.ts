@@ -26,7 +26,13 @@ export const sandboxRecord = z.object({
   /** Uid of its VMM; where the daemon is root. */
   uid: z.int().optional(),
   machine: z
-    .object({ pid: z.int(), pidStartTime: z.string(), runDirectory: z.string(), accelerator: z.string() })
+    .object({
+      pid: z.int(),
+      pidStartTime: z.string(),
+      runDirectory: z.string(),
+      accelerator: z.string(),
+      network: z.boolean().optional(),
+    })
     .optional(),
   /** It ran before: its disk holds something to keep. */
   hasRun: z.boolean(),

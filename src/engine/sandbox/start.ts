@@ -9,6 +9,7 @@ import type { Machines, SandboxContext } from "./context.ts";
 import { prepareDisks } from "./disks.ts";
 import { newIdentity } from "./identity.ts";
 import { mountAll, volumesOf } from "./mounts.ts";
+import { guestNetworkOf, interfaceOf, linkOf } from "./network.ts";
 import { reachAgent, VmEnded } from "./reach-agent.ts";
 import type { SandboxRecord } from "./record.ts";
 import type { Spans } from "./spans.ts";
@@ -121,10 +122,12 @@ async function startBare(
 }
 
 /** What the VM of a sandbox must have. */
-function shapeOf({ cpus, memoryMiB, mounts }: SandboxSpec): MachineShape {
+function shapeOf(spec: SandboxSpec): MachineShape {
+  const { cpus, memoryMiB, mounts } = spec;
   const volumes = volumesOf(mounts).length;
+  const link = linkOf(spec);
   const volumeSlots = VOLUME_SLOTS.find((slots) => slots >= volumes)!;
-  return { cpus, memoryMiB, volumeSlots };
+  return { cpus, memoryMiB, volumeSlots, network: link && interfaceOf(link) };
 }
 
 /** The template of a shape, built with a word to whoever waits. */
@@ -179,6 +182,7 @@ async function loadMachine(load: Load): Promise<Started> {
   try {
     load.hears.onMachine(machine);
     const identity = newIdentity(spec.name ?? record.name);
+    const link = linkOf(spec);
     const agent = await spans.time("load, hello and setup", () =>
       reachAgent(machine, {
         filler: false,
@@ -188,6 +192,7 @@ async function loadMachine(load: Load): Promise<Started> {
           identity: { ...identity, timeNs: BigInt(Date.now()) * 1_000_000n },
           upper: record.hasRun ? "kept" : "fresh",
           upperSizeBytes: diskBytes,
+          network: link && guestNetworkOf(link),
         },
         ...load.hears,
       }),

@@ -7,6 +7,7 @@ import type { Vmm } from "../machine/index.ts";
 import { type BootAssets, verifyBootAssets } from "../store/index.ts";
 import { type TemplateBuilder, UPPER_FILE } from "../template/index.ts";
 import { newId } from "./identity.ts";
+import { guestNetworkOf, interfaceOf, STORED_LINK } from "./network.ts";
 import { reachAgent } from "./reach-agent.ts";
 import type { UidPool } from "./uid-pool.ts";
 
@@ -34,6 +35,7 @@ export interface BuilderContext {
 export function templateBuilder(context: BuilderContext): TemplateBuilder {
   return async (directory, inputs, signal) => {
     const { cpus, memoryMiB, volumeSlots } = inputs;
+    const link = inputs.network === "" ? undefined : STORED_LINK;
     const { vmm, assets, uids, bootTimeoutMs = BOOT_TIMEOUT_MS } = context;
     await verifyBootAssets(assets);
     await assertSpace(directory, inputs.memoryMiB);
@@ -44,7 +46,7 @@ export function templateBuilder(context: BuilderContext): TemplateBuilder {
       await createQcow2(join(directory, UPPER_FILE), { virtualSizeBytes: SEEN_DISK_BYTES });
       await makePlaceholder(join(directory, ROOT_FILE));
       const machine = await vmm.boot({
-        shape: { cpus, memoryMiB, volumeSlots },
+        shape: { cpus, memoryMiB, volumeSlots, network: link && interfaceOf(link) },
         boot: assets,
         stateDirectory: directory,
         runDirectory,
@@ -54,7 +56,7 @@ export function templateBuilder(context: BuilderContext): TemplateBuilder {
         await machine.controlled;
         // The hello is answered once the agent has booted; its reply read, the stream stands between two frames.
         const agent = await reachAgent(machine, { filler: false, timeoutMs: bootTimeoutMs, signal });
-        await agent.prepare();
+        await agent.prepare(link && guestNetworkOf(link));
         await machine.pause();
         await machine.store(signal === undefined ? {} : { signal });
         agent.close();

@@ -6,6 +6,8 @@ export interface TemplateInputs {
   memoryMiB: number;
   /** Disks for volumes: the devices of a state are the same when it is stored and when it is loaded. */
   volumeSlots: number;
+  /** Address and MTU of the network interface, as `MAC/MTU`; empty: there is none. */
+  network: string;
   /** Content hash of the boot assets. */
   assets: string;
   vmm: string;

@@ -19,6 +19,7 @@ export const manifest = z.object({
     cpus: z.int(),
     memoryMiB: z.int(),
     volumeSlots: z.int().default(0),
+    network: z.string().default(""),
     assets: z.string(),
     vmm: z.string(),
     version: z.string(),

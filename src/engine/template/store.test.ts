@@ -9,6 +9,7 @@ const inputs: TemplateInputs = {
   cpus: 1,
   memoryMiB: 256,
   volumeSlots: 0,
+  network: "",
   assets: "a".repeat(64),
   vmm: "qemu",
   version: "10.0.2",

@@ -12,6 +12,7 @@ import (
 	"microsandbox/agent/internal/failure"
 	"microsandbox/agent/internal/link"
 	"microsandbox/agent/internal/loop"
+	"microsandbox/agent/internal/network"
 	"microsandbox/agent/internal/process"
 	"microsandbox/agent/internal/ring"
 	"microsandbox/agent/internal/root"
@@ -28,8 +29,8 @@ const protocolVersion = 1
 type VM interface {
 	// Setup gives the VM its identity and its root; mark is called after each step.
 	Setup(s Setup, mark func(step string)) *failure.Failure
-	// Prepare does, before the state is stored, what need not be done after every load.
-	Prepare() *failure.Failure
+	// Prepare does, before the state is stored, what need not be done after every load. Without a network interface n is nil.
+	Prepare(n *network.Config) *failure.Failure
 	// Mount adds a file system to the root, once it is set up.
 	Mount(m root.Mount) *failure.Failure
 	// Upper is a descriptor of the file system that takes what the sandbox writes, once it is set up.

@@ -12,6 +12,7 @@ var capabilities = [...]string{
 	"stats",
 	"files",
 	"folder",
+	"network",
 }
 
 // Hello answers a host: from here on its connection counts.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"microsandbox/agent/internal/failure"
+	"microsandbox/agent/internal/network"
 	"microsandbox/agent/internal/root"
 	"microsandbox/agent/internal/wire"
 )
@@ -44,14 +45,20 @@ type fakeVM struct {
 	setup  *failure.Failure
 	upper  int
 	mounts []root.Mount
+	// What it was told of the network, by prepare and by setup.
+	prepared, network *network.Config
 }
 
-func (v *fakeVM) Setup(_ Setup, mark func(string)) *failure.Failure {
+func (v *fakeVM) Setup(s Setup, mark func(string)) *failure.Failure {
+	v.network = s.Network
 	mark("nothing")
 	return v.setup
 }
-func (v *fakeVM) Prepare() *failure.Failure { return nil }
-func (v *fakeVM) Upper() int                { return v.upper }
+func (v *fakeVM) Prepare(n *network.Config) *failure.Failure {
+	v.prepared = n
+	return nil
+}
+func (v *fakeVM) Upper() int { return v.upper }
 func (v *fakeVM) Mount(m root.Mount) *failure.Failure {
 	v.mounts = append(v.mounts, m)
 	return nil

@@ -17,7 +17,7 @@ func (a *Agent) request(m wire.Item) {
 	op := m.Get("op")
 	switch {
 	case op.Is("prepare"):
-		a.prepare(id)
+		a.prepare(id, m)
 	case op.Is("setup"):
 		a.setup(id, m)
 	case op.Is("mount"):

@@ -5,6 +5,7 @@ import (
 
 	"microsandbox/agent/internal/failure"
 	"microsandbox/agent/internal/identity"
+	"microsandbox/agent/internal/network"
 	"microsandbox/agent/internal/root"
 	"microsandbox/agent/internal/wire"
 )
@@ -14,6 +15,7 @@ type Setup struct {
 	Entropy []byte
 	TimeNS  uint64
 	Root    root.Options
+	Network *network.Config // nil: the VM has no network interface
 }
 
 // step is one of setup's timings.
@@ -23,13 +25,18 @@ type step struct {
 }
 
 // prepare comes before the state is stored; once, since a second one would mount again.
-func (a *Agent) prepare(id uint64) {
+func (a *Agent) prepare(id uint64, m wire.Item) {
 	if a.phase != ready || a.prepared {
 		a.replyError(id, failure.New(failure.InvalidState, "the guest has been prepared or set up already"))
 		return
 	}
+	config, fail := parseNetwork(m.Get("network"))
+	if fail != nil {
+		a.replyError(id, fail)
+		return
+	}
 	a.prepared = true
-	if fail := a.vm.Prepare(); fail != nil {
+	if fail := a.vm.Prepare(config); fail != nil {
 		a.phase = broken
 		a.replyError(id, fail)
 		return
@@ -111,5 +118,6 @@ func parseSetup(m wire.Item) (s Setup, fail *failure.Failure) {
 		s.Root.Hosts = append(s.Root.Hosts, h)
 		key = value.Next()
 	}
-	return s, nil
+	s.Network, fail = parseNetwork(m.Get("network"))
+	return s, fail
 }

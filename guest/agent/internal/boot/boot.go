@@ -35,6 +35,9 @@ func Run() (*Machine, error) {
 	if err := loadModules("/modules"); err != nil {
 		return nil, err
 	}
+	if err := loadNetworkModules("/modules/network"); err != nil {
+		return nil, err
+	}
 	// What the image's processes expect besides; without one of these the agent still runs.
 	if err := mountAll(late); err != nil {
 		Log("warn", err.Error())

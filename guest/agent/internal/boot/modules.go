@@ -24,6 +24,23 @@ func loadModules(dir string) error {
 	return nil
 }
 
+// virtioNetwork is the device id of a network interface, as sysfs writes it (virtio 1.2, 5).
+const virtioNetwork = "0x0001"
+
+// loadNetworkModules does the same for what only a VM with a network interface needs; without one the files just go.
+func loadNetworkModules(dir string) error {
+	const devices = "/sys/bus/virtio/devices"
+	for _, name := range names(devices) {
+		if attribute(devices+"/"+name+"/device") == virtioNetwork {
+			return loadModules(dir)
+		}
+	}
+	for _, name := range names(dir) {
+		_ = syscall.Unlink(dir + "/" + name)
+	}
+	return nil
+}
+
 func insert(path string) error {
 	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {

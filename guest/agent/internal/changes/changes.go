@@ -31,7 +31,7 @@ const (
 // platform is what the agent itself puts into a sandbox's root: mount points, and what tells a sandbox who it is.
 var platform = map[string]bool{
 	"proc": true, "sys": true, "dev": true, "run": true,
-	"etc/hostname": true, "etc/hosts": true, "etc/machine-id": true,
+	"etc/hostname": true, "etc/hosts": true, "etc/machine-id": true, "etc/resolv.conf": true,
 }
 
 // Run writes the layer to stdout and returns the exit code; what went wrong is on stderr.

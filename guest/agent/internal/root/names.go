@@ -8,7 +8,7 @@ import (
 )
 
 // names is a directory of the initramfs, in memory, that lies between the image and the upper file system: it holds
-// /etc/hostname, /etc/hosts and /etc/machine-id. Written there they cost nothing, while creating three files on ext4
+// /etc/hostname, /etc/hosts and /etc/machine-id, and with a network /etc/resolv.conf. Written there they cost nothing, while creating three files on ext4
 // took a quarter of the whole setup under emulation; the image's own files and links of these names are covered
 // and never written through; and what a user makes of the files is copied up and outlives a restart.
 const names = "/.names"
@@ -54,14 +54,25 @@ func writeNames(o Options) (bool, *failure.Failure) {
 		}
 		_ = syscall.Close(nameFDs[i])
 	}
+	if fail := writeResolver(o.Nameservers); fail != nil {
+		return false, fail
+	}
 	return true, nil
 }
 
 func hosts(o Options) string {
 	b := make([]byte, 0, 256)
-	b = append(b, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t"...)
-	b = append(b, o.Hostname...)
-	b = append(b, '\n')
+	b = append(b, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"...)
+	own := o.Addresses
+	if len(own) == 0 {
+		own = []string{"127.0.1.1"}
+	}
+	for _, address := range own {
+		b = append(b, address...)
+		b = append(b, '\t')
+		b = append(b, o.Hostname...)
+		b = append(b, '\n')
+	}
 	for _, h := range o.Hosts {
 		b = append(b, h.Address...)
 		b = append(b, '\t')

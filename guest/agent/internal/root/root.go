@@ -34,6 +34,10 @@ type Options struct {
 	Hostname  string
 	MachineID string
 	Hosts     []Host
+	// Addresses are the sandbox's own; without any its name stands for itself.
+	Addresses []string
+	// Nameservers for /etc/resolv.conf; without any the image's own is left.
+	Nameservers []string
 }
 
 // Host is a line of /etc/hosts.

@@ -1,7 +1,14 @@
 import { describe, expect, test } from "vitest";
+import { MAX_VOLUME_SLOTS } from "../machine.ts";
 import { type Accelerator, bootArguments, cpuModel, loadArguments, machineFingerprint } from "./arguments.ts";
 
-const paths = { qmpSocket: "/run/qmp", agentSocket: "/run/agent", firmware: "/firmware" };
+const paths = {
+  qmpSocket: "/run/qmp",
+  agentSocket: "/run/agent",
+  networkSocket: "/run/a,b/net",
+  firmware: "/firmware",
+};
+const network = { mac: "02:00:00:00:00:01", mtu: 9000 };
 const common = { shape: { cpus: 2, memoryMiB: 512, volumeSlots: 0 }, paths, seccomp: true };
 const load = (accelerator: Accelerator, more: object = {}) =>
   loadArguments({
@@ -116,6 +123,35 @@ test("the machine that stores and the one that loads have the same devices in th
   ]) {
     expect(valuesOf(load("tcg"), flag), flag).toEqual(valuesOf(boot("tcg"), flag));
   }
+});
+
+test("a network interface is the last device, the same for who stores and who loads, and needs nothing but its socket", () => {
+  for (const accelerator of ["tcg", "kvm"] as const) {
+    const shape = { ...common.shape, network };
+    const args = load(accelerator, { shape });
+    const stored = bootArguments({ ...bootOptions(accelerator), shape });
+    expect(valuesOf(args, "-device")).toEqual(valuesOf(stored, "-device"));
+    expect(valuesOf(args, "-device").slice(0, -1)).toEqual(valuesOf(load(accelerator), "-device"));
+    const [device, ...options] = valuesOf(args, "-device").at(-1)!.split(",");
+    expect(device).toBe("virtio-net-device");
+    expect(options).toEqual(
+      expect.arrayContaining(["netdev=net0", "mac=02:00:00:00:00:01", "host_mtu=9000"]),
+    );
+    for (const list of [args, stored]) {
+      expect(valuesOf(list, "-netdev")).toEqual([
+        "stream,id=net0,server=on,addr.type=unix,addr.path=/run/a,,b/net",
+      ]);
+    }
+    expect(valuesOf(load(accelerator), "-netdev")).toEqual([]);
+  }
+});
+
+test("with all that a machine can have, there is a virtio-mmio slot for each device", () => {
+  const shape = { ...common.shape, volumeSlots: MAX_VOLUME_SLOTS, network };
+  const slotted = valuesOf(load("tcg", { shape }), "-device").filter((d) => /^virtio-[a-z]+-device/.test(d));
+  expect(slotted).toHaveLength(21);
+  // hw/i386/microvm.c: 24 with a second IO-APIC.
+  expect(slotted.length).toBeLessThanOrEqual(24);
 });
 
 test("nothing that nobody asked for is plugged in", () => {

@@ -1,4 +1,5 @@
 import type { MachineShape } from "../machine.ts";
+import { networkArguments } from "./network.ts";
 
 /**
  * The arguments that make QEMU the machine we want. Pure: plain data in, a list of strings out. What is the same for the
@@ -11,6 +12,7 @@ export type Accelerator = "kvm" | "hvf" | "whpx" | "tcg";
 export interface MachinePaths {
   qmpSocket: string;
   agentSocket: string;
+  networkSocket: string;
   firmware?: string | undefined;
 }
 
@@ -68,14 +70,19 @@ export function cpuModel(accelerator: Accelerator): string {
 
 /** What a stored state depends on apart from the shape: part of a template's key. */
 export function machineFingerprint(accelerator: Accelerator): string {
-  return JSON.stringify(
-    common({
-      accelerator,
-      shape: { cpus: 1, memoryMiB: 1, volumeSlots: 0 },
-      paths: { qmpSocket: "", agentSocket: "" },
-      seccomp: true,
-    }),
-  );
+  const shape: MachineShape = {
+    cpus: 1,
+    memoryMiB: 1,
+    volumeSlots: 0,
+    network: { mac: "", mtu: 0 },
+  };
+  const options = {
+    accelerator,
+    shape,
+    paths: { qmpSocket: "", agentSocket: "", networkSocket: "" },
+    seccomp: true,
+  };
+  return JSON.stringify([...common(options), ...network(options)]);
 }
 
 /** A machine that boots, so that its state can be stored. It has a fresh upper disk, and others in place of those to come. */
@@ -92,6 +99,7 @@ export function bootArguments(options: BootOptions): string[] {
     ...placeholder("kept"),
     ...volumes(options.shape, []),
     ...disks(options.shape),
+    ...network(options),
   ];
 }
 
@@ -106,6 +114,7 @@ export function loadArguments(options: LoadOptions): string[] {
     ...(options.kept === undefined ? placeholder("kept") : overlay("kept", options.kept)),
     ...volumes(options.shape, options.volumes),
     ...disks(options.shape),
+    ...network(options),
     // The state is named over QMP, behind the capability it needs.
     ...["-incoming", "defer"],
   ];
@@ -208,6 +217,12 @@ function disks(shape: MachineShape): string[] {
     "-device",
     `virtio-blk-device,drive=${role},serial=${role}`,
   ]);
+}
+
+/** Behind the disks, so that with it and without it they are in the same slots. */
+function network({ shape, paths }: CommonOptions): string[] {
+  if (shape.network === undefined) return [];
+  return networkArguments(shape.network, doubleCommas(paths.networkSocket));
 }
 
 /** QEMU's option parser takes a comma for the end of a value; two stand for one. */

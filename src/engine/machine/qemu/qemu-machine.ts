@@ -8,10 +8,12 @@ import { killExactly, startTimeOf } from "../process-identity.ts";
 import { CONSOLE_BYTES } from "./arguments.ts";
 import { diskBytes } from "./block-statistics.ts";
 import { launchFailure, readLog } from "./launch.ts";
+import { networkIsReady } from "./network.ts";
 import { Qmp } from "./qmp.ts";
 
 export const QMP_SOCKET = "qmp";
 export const AGENT_SOCKET = "agent";
+export const NETWORK_SOCKET = "net";
 const CONTROL_TIMEOUT_MS = 10_000;
 const STORE_TIMEOUT_MS = 60_000;
 const STATISTICS_TIMEOUT_MS = 2_000;
@@ -35,6 +37,7 @@ export interface QemuMachineOptions {
 export class QemuMachine implements Machine {
   readonly record: MachineRecord;
   readonly agentSocket: string;
+  readonly networkSocket: string | undefined;
   readonly exited: Promise<MachineExit>;
   readonly controlled: Promise<void>;
   private readonly control: Promise<Qmp>;
@@ -51,6 +54,7 @@ export class QemuMachine implements Machine {
     this.options = options;
     this.child = options.child;
     this.agentSocket = join(record.runDirectory, AGENT_SOCKET);
+    this.networkSocket = record.network ? join(record.runDirectory, NETWORK_SOCKET) : undefined;
     this.exited = new Promise((resolve) => {
       this.settle = (exit) => {
         this.over = true;
@@ -193,6 +197,10 @@ export class QemuMachine implements Machine {
     if (loadFrom !== undefined || storeTo !== undefined) {
       const capabilities = [{ capability: "x-ignore-shared", state: true }];
       commands.push(qmp.execute("migrate-set-capabilities", { capabilities }));
+    }
+    if (loadFrom !== undefined && this.networkSocket !== undefined) {
+      commands.push(networkIsReady(qmp));
+      await Promise.all(commands);
     }
     if (loadFrom !== undefined)
       commands.push(qmp.execute("migrate-incoming", { uri: `file:${loadFrom}/state` }));

@@ -30,7 +30,7 @@ import { JAIL_PARTS, type JailPart, jailCommand, type Mount } from "./jail.ts";
 import { whatKeepsTheJail } from "./jail-check.ts";
 import { JAIL, prepareJailRoot } from "./jail-root.ts";
 import { INFO_FD, launch } from "./launch.ts";
-import { AGENT_SOCKET, QemuMachine, QMP_SOCKET } from "./qemu-machine.ts";
+import { AGENT_SOCKET, NETWORK_SOCKET, QemuMachine, QMP_SOCKET } from "./qemu-machine.ts";
 
 /** QEMU's own need beside the guest's memory: code cache (1 GiB reserved), soft TLBs, heap, libraries. */
 const QEMU_ADDRESS_SPACE = 6 * 1024 ** 3;
@@ -219,7 +219,13 @@ export class QemuVmm implements Vmm {
             args,
           );
     const { child, pid } = await launch(command, runDirectory, host.jailRoot !== undefined);
-    const record = { pid, pidStartTime: (await startTimeOf(pid)) ?? "", runDirectory, accelerator };
+    const record = {
+      pid,
+      pidStartTime: (await startTimeOf(pid)) ?? "",
+      runDirectory,
+      accelerator,
+      network: request.shape.network !== undefined,
+    };
     return new QemuMachine(record, { child, loadFrom, storeTo });
   }
 
@@ -232,6 +238,7 @@ export class QemuVmm implements Vmm {
       paths: {
         qmpSocket: `${run}/${QMP_SOCKET}`,
         agentSocket: `${run}/${AGENT_SOCKET}`,
+        networkSocket: `${run}/${NETWORK_SOCKET}`,
         firmware: host.jailRoot === undefined ? undefined : JAIL.firmware,
       },
     };

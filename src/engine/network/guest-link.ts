@@ -1,0 +1,40 @@
+import { IpAddress } from "./address.ts";
+
+/**
+ * One sandbox's link: who is on it, as the sandbox's machine and its agent are told before anything is sent. There are two ends, the
+ * guest's and ours, and ours answers for every address but the guest's own.
+ */
+export interface GuestLink {
+  /** Largest IP packet, bytes. */
+  mtu: number;
+  guest: LinkEnd;
+  /** The gateway; also the DNS server. */
+  gateway: LinkEnd;
+  /** Addresses that stand for the host's own; at the gateway's MAC. */
+  host: IpAddress[];
+}
+
+export interface LinkEnd {
+  /** Six pairs of lower-case hex digits between colons. */
+  mac: string;
+  /** One of each version. */
+  addresses: { address: IpAddress; prefix: number }[];
+}
+
+/**
+ * The link of every sandbox that is in no group. All have the same addresses, since nothing of them is routed anywhere;
+ * so the guest has them configured when a template is stored.
+ */
+export const LONE_LINK: GuestLink = {
+  mtu: 9000,
+  guest: { mac: "02:6d:73:62:00:02", addresses: pair("10.209.0.2", "fd6d:7362::2") },
+  gateway: { mac: "02:6d:73:62:00:01", addresses: pair("10.209.0.1", "fd6d:7362::1") },
+  host: [IpAddress.parse("10.209.0.254")!, IpAddress.parse("fd6d:7362::fe")!],
+};
+
+function pair(v4: string, v6: string): LinkEnd["addresses"] {
+  return [
+    { address: IpAddress.parse(v4)!, prefix: 24 },
+    { address: IpAddress.parse(v6)!, prefix: 64 },
+  ];
+}

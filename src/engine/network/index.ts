@@ -1,0 +1,5 @@
+/**
+ * The user-mode network: what a sandbox sends over its one interface ends here, and goes on as ordinary connections of the host. It
+ * owns the host's end of each link. It knows neither machines nor sandboxes.
+ */
+export { type GuestLink, type LinkEnd, LONE_LINK } from "./guest-link.ts";

@@ -1,0 +1,33 @@
+import type { SandboxSpec } from "../../contract/index.ts";
+import type { GuestNetwork } from "../guest/index.ts";
+import type { NetworkInterface } from "../machine/index.ts";
+import { type GuestLink, LONE_LINK } from "../network/index.ts";
+
+/** A sandbox's network interface, as its machine has it and as its agent is told of it. */
+
+/** What a template with a network interface is stored with. */
+export const STORED_LINK = LONE_LINK;
+export const STORED_INTERFACE = interfaceOf(STORED_LINK);
+
+/** The link of a sandbox; none where it must reach nobody. */
+export function linkOf({ network }: SandboxSpec): GuestLink | undefined {
+  return network.scope === "none" ? undefined : LONE_LINK;
+}
+
+/** The machine's part of a link. */
+export function interfaceOf(link: GuestLink): NetworkInterface {
+  return { mac: link.guest.mac, mtu: link.mtu };
+}
+
+/** The agent's part of a link: with it the guest need not ask anything of anybody. */
+export function guestNetworkOf({ mtu, guest, gateway, host }: GuestLink): GuestNetwork {
+  const gateways = gateway.addresses.map(({ address }) => address.bytes);
+  const mac = Uint8Array.from(gateway.mac.split(":"), (byte) => Number.parseInt(byte, 16));
+  return {
+    mtu,
+    addresses: guest.addresses.map(({ address, prefix }) => ({ address: address.bytes, prefix })),
+    gateways,
+    neighbours: [...gateways, ...host.map(({ bytes }) => bytes)].map((address) => ({ address, mac })),
+    dns: gateways,
+  };
+}
