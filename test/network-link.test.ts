@@ -1,8 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { buildTar } from "../src/engine/image/tar/tar-builder.test-support.ts";
 import { MAX_VOLUME_SLOTS } from "../src/engine/machine/machine.ts";
-import { Sandbox, Template } from "../src/sdk/index.ts";
+import { Image, Sandbox, Template } from "../src/sdk/index.ts";
 import { LinkPeer } from "./link-peer.ts";
 import { SandboxDriver, until } from "./sandbox-driver.ts";
 
@@ -27,7 +30,7 @@ describe("a sandbox with a network interface", () => {
     await using sandbox = await driver.create({ name: "named", network });
     await using peer = await LinkPeer.connect(socketOf(sandbox));
     const addresses = await shell(sandbox, "ip addr show eth0");
-    expect(addresses).toMatch(/eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 9000 /);
+    expect(addresses).toMatch(/eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 15800 /);
     expect(addresses).toContain("link/ether 02:6d:73:62:00:02");
     expect(addresses).toContain("inet 10.209.0.2/24");
     expect(addresses).toContain("inet6 fd6d:7362::2/64");
@@ -51,6 +54,24 @@ describe("a sandbox with a network interface", () => {
     expect(peer.frames.map((frame) => frame.toString("hex"))).toEqual([]);
     expect(await shell(sandbox, PING)).toBe("0\n");
     expect(peer.frames).toHaveLength(2);
+  });
+
+  test("does not take its name servers from where a link of the image leads", async () => {
+    const built = (name: string) =>
+      readFile(fileURLToPath(new URL(`../build/images/${name}`, import.meta.url)));
+    const base = await built("msb-base.tar");
+    const config = JSON.parse((await built("msb-base.config.json")).toString());
+    const link = buildTar([{ path: "etc/resolv.conf", typeflag: "2", linkTarget: "../run/stub.conf" }]);
+    await Image.import("test/stub", Readable.from([withoutEnd(base), link]), {
+      connection: driver.connection,
+      config,
+    });
+    await using plain = await driver.create({ image: "test/stub" });
+    expect(await shell(plain, "readlink /etc/resolv.conf")).toBe("../run/stub.conf\n");
+    await using sandbox = await driver.create({ image: "test/stub", network });
+    expect(
+      await shell(sandbox, "stat -c %F /etc/resolv.conf; head -n 1 /etc/resolv.conf; ls /run/stub.conf 2>&1"),
+    ).toBe("regular file\nnameserver 10.209.0.1\nls: /run/stub.conf: No such file or directory\n");
   });
 
   test("keeps what is made of its resolv.conf, a link included", async () => {
@@ -119,3 +140,11 @@ test("a sandbox without a network has no interface but loopback, and the resolv.
   const shapes = (await Template.list({ connection: driver.connection })).map(({ shape }) => shape.network);
   expect(shapes).toContain(false);
 });
+
+/** A tar ends with blocks of zeros; what follows them would not be read. */
+function withoutEnd(tar: Buffer): Buffer {
+  const zeros = Buffer.alloc(512);
+  let end = tar.length;
+  while (end >= 512 && tar.subarray(end - 512, end).equals(zeros)) end -= 512;
+  return tar.subarray(0, end);
+}
