@@ -2,6 +2,7 @@
  * The map of the house (ARCHITECTURE.md, "Rooms"), as rules:
  *
  *   cli -> sdk -> contract        server -> engine -> contract        project -> contract
+ *          sdk, engine -> tar
  *
  * and inside the engine: `sandbox` composes the rooms, `build` stands above it; machine, guest, image, disk,
  * network, template, store and volume know of each other only types.
@@ -10,10 +11,11 @@
 /** Rooms of src/ and the rooms that each may import besides itself. */
 const ROOMS = {
   contract: [],
+  tar: ["contract"],
   project: ["contract"],
-  sdk: ["contract"],
+  sdk: ["contract", "tar"],
   cli: ["sdk", "contract"],
-  engine: ["contract"],
+  engine: ["contract", "tar"],
   server: ["engine", "contract"],
 };
 
@@ -30,7 +32,7 @@ const ENGINE_ROOMS = [
   "volume",
 ];
 
-const TEST = "\\.test\\.ts$|/testing/";
+const TEST = "\\.test(-support)?\\.ts$|/testing/";
 
 const roomRules = Object.entries(ROOMS).map(([room, allowed]) => ({
   name: `${room}-imports-only-${allowed.join("-and-") || "itself"}`,

@@ -2,8 +2,8 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { buildTar, type TestEntry } from "../src/engine/image/tar/tar-builder.test-support.ts";
 import { Image, type ImageBuildOptions, type Progress, Sandbox } from "../src/sdk/index.ts";
+import { buildTar, type TestEntry } from "../src/tar/tar-builder.test-support.ts";
 import { SandboxDriver, until } from "./sandbox-driver.ts";
 
 /** Dockerfiles are built in real VMs. What needs none is tested in src/engine/build. */

@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { ByteReader } from "../src/engine/image/tar/byte-reader.ts";
-import { readTar } from "../src/engine/image/tar/tar.ts";
 import { Image, type Sandbox } from "../src/sdk/index.ts";
+import { ByteReader } from "../src/tar/byte-reader.ts";
+import { readTar } from "../src/tar/tar.ts";
 import { SandboxDriver } from "./sandbox-driver.ts";
 
 /** What a sandbox has written comes back as it is: through the overlay of a real kernel. */

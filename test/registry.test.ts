@@ -1,8 +1,8 @@
 import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { buildTar } from "../src/engine/image/tar/tar-builder.test-support.ts";
 import { Image, Sandbox } from "../src/sdk/index.ts";
+import { buildTar } from "../src/tar/tar-builder.test-support.ts";
 import { type FixtureName, fixture } from "./images/fixtures.ts";
 import { RegistryProcess } from "./images/registry-process.ts";
 import { run } from "./images/tools.ts";

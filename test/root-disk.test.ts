@@ -4,9 +4,9 @@ import { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type ByteString, fromBytes } from "../src/engine/image/byte-string.ts";
-import { buildTar, type TestEntry } from "../src/engine/image/tar/tar-builder.test-support.ts";
 import { Image } from "../src/sdk/index.ts";
+import { type ByteString, fromBytes } from "../src/tar/byte-string.ts";
+import { buildTar, type TestEntry } from "../src/tar/tar-builder.test-support.ts";
 import { buildGoProgram, type GoProgram } from "./go-program.ts";
 import { SandboxDriver } from "./sandbox-driver.ts";
 

@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { buildTar, type TestEntry } from "../../src/engine/image/tar/tar-builder.test-support.ts";
+import { buildTar, type TestEntry } from "../../src/tar/tar-builder.test-support.ts";
 
 /** Layers of the test images, as tars. What they hold decides their digests: nothing in them depends on the time. */
 

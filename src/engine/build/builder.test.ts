@@ -2,8 +2,8 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { BuildRequestInput, SandboxError } from "../../contract/index.ts";
+import { buildTar, inChunks, type TestEntry } from "../../tar/tar-builder.test-support.ts";
 import { importRootfs, type StoredImage } from "../image/index.ts";
-import { buildTar, inChunks, type TestEntry } from "../image/tar/tar-builder.test-support.ts";
 import { buildBench, contents, files } from "./testing/build-bench.ts";
 
 test("RUN has the image's environment and the stage's arguments, and its layer is what it wrote", async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { TestEntry } from "../image/tar/tar-builder.test-support.ts";
+import type { TestEntry } from "../../tar/tar-builder.test-support.ts";
 import { buildBench, contents } from "./testing/build-bench.ts";
 
 const file = (path: string, data: string): TestEntry => ({ path, data: Buffer.from(data) });

@@ -1,13 +1,10 @@
+import { type ByteString, fromBytes, TAR_END, tarHeader } from "../../tar/index.ts";
 import {
-  type ByteString,
   type Digest,
-  fromBytes,
   type HeldLayer,
   type ImageStore,
   type ImageTree,
   sha256,
-  TAR_END,
-  tarHeader,
   treeTar,
 } from "../image/index.ts";
 import type { BuildCache } from "./build-cache.ts";

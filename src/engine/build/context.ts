@@ -1,6 +1,7 @@
 import { type IgnoreRules, parseIgnoreFile } from "../../contract/dockerignore.ts";
 import { SandboxError } from "../../contract/index.ts";
-import { fromBytes, type HeldLayer, type ImageStore, type ImageTree, isDirectory } from "../image/index.ts";
+import { fromBytes } from "../../tar/index.ts";
+import { type HeldLayer, type ImageStore, type ImageTree, isDirectory } from "../image/index.ts";
 import type { SourceTree } from "./copy/copy-sources.ts";
 
 const MAX_DOCKERFILE_BYTES = 1024 * 1024;

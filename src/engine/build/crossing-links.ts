@@ -2,6 +2,13 @@ import { SandboxError } from "../../contract/index.ts";
 import {
   ByteReader,
   type ByteString,
+  readTar,
+  show,
+  TAR_END,
+  tarHeader,
+  tarPadding,
+} from "../../tar/index.ts";
+import {
   cleanPath,
   DEFAULT_IMAGE_LIMITS,
   type Digest,
@@ -9,11 +16,6 @@ import {
   type ImageTree,
   type Inode,
   isDirectory,
-  readTar,
-  show,
-  TAR_END,
-  tarHeader,
-  tarPadding,
   treeEntry,
 } from "../image/index.ts";
 import { entryPieces } from "./entry-pieces.ts";

@@ -1,4 +1,4 @@
-import { type ByteString, headerOf, type TarEntry, tarHeader, tarPadding } from "../image/index.ts";
+import { type ByteString, headerOf, type TarEntry, tarHeader, tarPadding } from "../../tar/index.ts";
 
 /** An entry as it came, under its cleaned path. */
 export async function* entryPieces(entry: TarEntry, path: ByteString): AsyncGenerator<Buffer> {

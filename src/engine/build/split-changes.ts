@@ -7,17 +7,8 @@
  */
 
 import { SandboxError } from "../../contract/index.ts";
-import {
-  ByteReader,
-  type ByteString,
-  cleanPath,
-  DEFAULT_IMAGE_LIMITS,
-  type HeldLayer,
-  type ImageStore,
-  readTar,
-  TAR_END,
-  type TarEntry,
-} from "../image/index.ts";
+import { ByteReader, type ByteString, readTar, TAR_END, type TarEntry } from "../../tar/index.ts";
+import { cleanPath, DEFAULT_IMAGE_LIMITS, type HeldLayer, type ImageStore } from "../image/index.ts";
 import { type Copied, withCopies } from "./crossing-links.ts";
 import { entryPieces } from "./entry-pieces.ts";
 import { Pipe } from "./pipe.ts";

@@ -3,10 +3,10 @@
 import { createHash } from "node:crypto";
 import { posix } from "node:path";
 import { type BuildRequest, SandboxError } from "../../contract/index.ts";
+import { fromBytes } from "../../tar/index.ts";
 import type { OperationContext } from "../engine.ts";
 import {
   type Digest,
-  fromBytes,
   type HeldLayer,
   type ImageConfig,
   type ImageTree,

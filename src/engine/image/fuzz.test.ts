@@ -9,9 +9,9 @@ import { join } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { SandboxError } from "../../contract/errors.ts";
+import { buildTar, inChunks, type TestEntry } from "../../tar/tar-builder.test-support.ts";
 import { importRootfs } from "./index.ts";
 import { decodeRow, encodeRow } from "./layer/layer-index.ts";
-import { buildTar, inChunks, type TestEntry } from "./tar/tar-builder.test-support.ts";
 import { openDisk, workspace } from "./workspace.test-support.ts";
 
 /** Small, fast, and the same everywhere (mulberry32). */

@@ -1,7 +1,6 @@
 /** Layers made to cost their reader more than they are worth, or to lead out of the root. Streams: none is ever whole in memory. */
 
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import type { ImageLimits } from "./limits.ts";
 import {
   buildTar,
   header,
@@ -9,7 +8,8 @@ import {
   paxRecord,
   type TestEntry,
   withChecksum,
-} from "./tar/tar-builder.test-support.ts";
+} from "../../tar/tar-builder.test-support.ts";
+import type { ImageLimits } from "./limits.ts";
 
 export interface HostileLayer {
   name: string;

@@ -6,9 +6,9 @@
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SandboxError } from "../../contract/errors.ts";
+import { buildTar, inChunks } from "../../tar/tar-builder.test-support.ts";
 import { HOSTILE_LAYERS, type HostileLayer } from "./hostile-layers.test-support.ts";
 import { type Digest, ImageStore, newOciImage, sha256 } from "./index.ts";
-import { buildTar, inChunks } from "./tar/tar-builder.test-support.ts";
 import { describeForTest } from "./workspace.test-support.ts";
 
 export interface HostileOutcome {

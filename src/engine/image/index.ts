@@ -1,12 +1,11 @@
 /**
  * OCI images: takes layers in, keeps them content-addressed, merges them, and gives an image's root file system as one
- * read-only disk. This room owns the folder `images/`, the tar reader and the EROFS writer. It never unpacks a file of
+ * read-only disk. This room owns the folder `images/` and the EROFS writer. It never unpacks a file of
  * an image onto the host, never needs privileges, and knows no VM.
  */
 
 export { type LoadedImage, loadImages } from "./archive/load.ts";
 export { saveImages } from "./archive/save.ts";
-export { type ByteString, fromBytes, show, toBytes } from "./byte-string.ts";
 export { EMPTY_CONFIG, type ImageConfig, parseOciConfig, toOciConfig } from "./config.ts";
 export { type Digest, isDigest, sha256 } from "./digest.ts";
 export { CredentialStore } from "./distribution/credentials.ts";
@@ -43,10 +42,6 @@ export {
   type StoredImage,
 } from "./store.ts";
 export type { StoreUsage, SweepReport } from "./sweep.ts";
-export { ByteReader } from "./tar/byte-reader.ts";
-export { decompress } from "./tar/decompress.ts";
-export { readTar, type TarEntry } from "./tar/tar.ts";
-export { headerOf, TAR_END, type TarHeader, tarHeader, tarPadding } from "./tar/tar-writer.ts";
 export { ImageTree } from "./tree/image-tree.ts";
 export { type Directory, type Inode, isDirectory } from "./tree/tree.ts";
 export { treeEntry, treeTar } from "./tree/tree-tar.ts";

@@ -26,11 +26,5 @@ export const MAX_PATH_BYTES = 4095;
 export const MAX_NAME_BYTES = 255;
 /** Directories within each other; a path of MAX_PATH_BYTES cannot name more. */
 export const MAX_DEPTH = 2048;
-/** One PAX header or GNU long name, in bytes. Go's archive/tar has the same bound. */
-export const MAX_EXTENDED_HEADER_BYTES = 1024 * 1024;
-/** Pieces of one sparse file. */
-export const MAX_SPARSE_EXTENTS = 262_144;
-/** One file, in bytes: what ext4 can hold in the writable layer above. */
-export const MAX_FILE_BYTES = 16 * 2 ** 40 - 4096;
 /** All extended attributes of one inode as EROFS stores them, in bytes. */
 export const MAX_XATTR_BYTES = 65_532;

@@ -1,9 +1,9 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { buildTar, inChunks, type TestEntry } from "../../tar/tar-builder.test-support.ts";
 import { sha256 } from "./digest.ts";
 import { ImageStore, importRootfs, newOciImage } from "./index.ts";
-import { buildTar, inChunks, type TestEntry } from "./tar/tar-builder.test-support.ts";
 import { describeForTest, type Workspace, workspace } from "./workspace.test-support.ts";
 
 const rootfs: TestEntry[] = [{ path: "bin/sh", mode: 0o755, data: Buffer.alloc(10_000, 7) }];

@@ -4,8 +4,8 @@ import { chmod, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from "
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { buildTar, inChunks, type TestEntry } from "../../tar/tar-builder.test-support.ts";
 import { ImageStore, importRootfs } from "./index.ts";
-import { buildTar, inChunks, type TestEntry } from "./tar/tar-builder.test-support.ts";
 import { describeForTest, openDisk, type Workspace, workspace } from "./workspace.test-support.ts";
 
 const rootfs: TestEntry[] = [

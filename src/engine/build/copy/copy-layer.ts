@@ -9,16 +9,13 @@
 import {
   type ByteString,
   fromBytes,
-  type ImageTree,
-  type Inode,
-  isDirectory,
   TAR_END,
   type TarHeader,
   tarHeader,
   tarPadding,
   toBytes,
-  treeEntry,
-} from "../../image/index.ts";
+} from "../../../tar/index.ts";
+import { type ImageTree, type Inode, isDirectory, treeEntry } from "../../image/index.ts";
 import { type Position, wrong } from "../dockerfile/position.ts";
 import type { Match, SourceTree } from "./copy-sources.ts";
 import type { Owner } from "./owner.ts";

@@ -1,13 +1,7 @@
 /** Which files of a tree the sources of a COPY mean. */
 
-import {
-  type ByteString,
-  fromBytes,
-  type ImageTree,
-  type Inode,
-  isDirectory,
-  toBytes,
-} from "../../image/index.ts";
+import { type ByteString, fromBytes, toBytes } from "../../../tar/index.ts";
+import { type ImageTree, type Inode, isDirectory } from "../../image/index.ts";
 import type { Word } from "../dockerfile/logical-text.ts";
 import { wrong } from "../dockerfile/position.ts";
 import { isPattern, nameMatcher } from "../glob.ts";

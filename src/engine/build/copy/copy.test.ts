@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { buildTar } from "../../image/tar/tar-builder.test-support.ts";
+import { buildTar } from "../../../tar/tar-builder.test-support.ts";
 import { buildBench, contents, files } from "../testing/build-bench.ts";
 
 test("COPY: into, under another name, contents of folders, through the image's links", async () => {

@@ -1,13 +1,7 @@
 /** Where a copy goes: what the image has, and what the new layer has made of it so far. */
 
-import {
-  type ByteString,
-  type Directory,
-  type ImageTree,
-  type Inode,
-  isDirectory,
-  show,
-} from "../../image/index.ts";
+import { type ByteString, show } from "../../../tar/index.ts";
+import { type Directory, type ImageTree, type Inode, isDirectory } from "../../image/index.ts";
 import { type Position, wrong } from "../dockerfile/position.ts";
 
 /** A directory of the target. */

@@ -1,16 +1,8 @@
 /** What ADD unpacks: a tar, plain, gzip or zstd, told by what is in it and not by its name. */
 
 import { SandboxError } from "../../../contract/index.ts";
-import {
-  ByteReader,
-  cleanPath,
-  decompress,
-  headerOf,
-  type ImageTree,
-  type Inode,
-  readTar,
-  type TarHeader,
-} from "../../image/index.ts";
+import { ByteReader, decompress, headerOf, readTar, type TarHeader } from "../../../tar/index.ts";
+import { cleanPath, type ImageTree, type Inode } from "../../image/index.ts";
 import { type Position, unsupported } from "../dockerfile/position.ts";
 
 export interface ArchiveEntry {

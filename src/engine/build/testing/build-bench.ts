@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { type BuildRequestInput, buildRequest, type Progress } from "../../../contract/index.ts";
-import { ImageStore, importRootfs, toBytes } from "../../image/index.ts";
-import { buildTar, inChunks, type TestEntry } from "../../image/tar/tar-builder.test-support.ts";
+import { toBytes } from "../../../tar/index.ts";
+import { buildTar, inChunks, type TestEntry } from "../../../tar/tar-builder.test-support.ts";
+import { ImageStore, importRootfs } from "../../image/index.ts";
 import { describeForTest, workspace } from "../../image/workspace.test-support.ts";
 import { BuildCache, Builder, type RunStep } from "../index.ts";
 

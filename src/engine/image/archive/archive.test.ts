@@ -1,9 +1,9 @@
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import type { ArchiveFormat } from "../../../contract/images.ts";
+import { buildTar, inChunks, type TestEntry } from "../../../tar/tar-builder.test-support.ts";
 import { sha256 } from "../digest.ts";
 import { type ImageStore, importRootfs, newOciImage } from "../index.ts";
-import { buildTar, inChunks, type TestEntry } from "../tar/tar-builder.test-support.ts";
 import { type Workspace, workspace } from "../workspace.test-support.ts";
 import { loadImages } from "./load.ts";
 import { saveImages } from "./save.ts";

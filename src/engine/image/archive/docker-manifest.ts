@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import { SandboxError } from "../../../contract/errors.ts";
-import { type ByteString, fromBytes } from "../byte-string.ts";
+import { type ByteString, fromBytes } from "../../../tar/index.ts";
 import { MAX_LAYERS } from "../oci-image.ts";
 import type { Archive } from "./read-archive.ts";
 

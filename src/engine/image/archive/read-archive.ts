@@ -8,15 +8,12 @@
 
 import { createHash } from "node:crypto";
 import { SandboxError } from "../../../contract/errors.ts";
-import { type ByteString, show } from "../byte-string.ts";
+import { ByteReader, type ByteString, decompress, readTar, show, type TarEntry } from "../../../tar/index.ts";
 import type { Digest } from "../digest.ts";
 import { cleanPath } from "../layer/layer-path.ts";
 import type { HeldLayer } from "../layer/layer-store.ts";
 import { MAX_CONFIG_BYTES } from "../oci-image.ts";
 import type { ImageStore } from "../store.ts";
-import { ByteReader } from "../tar/byte-reader.ts";
-import { decompress } from "../tar/decompress.ts";
-import { readTar, type TarEntry } from "../tar/tar.ts";
 
 const MAX_DOCUMENTS = 4096;
 const MAX_DOCUMENTS_BYTES = 64 * 1024 * 1024;

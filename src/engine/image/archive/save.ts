@@ -6,11 +6,11 @@
 
 import { SandboxError } from "../../../contract/errors.ts";
 import type { ArchiveFormat } from "../../../contract/images.ts";
+import { TAR_END, tarHeader, tarPadding } from "../../../tar/index.ts";
 import { type Digest, hexOf, sha256 } from "../digest.ts";
 import type { LayerFacts } from "../layer/layer-index.ts";
 import { canonicalName, familiarName, parseReference } from "../reference.ts";
 import type { ImageStore, StoredImage } from "../store.ts";
-import { TAR_END, tarHeader, tarPadding } from "../tar/tar-writer.ts";
 
 const MANIFEST = "application/vnd.oci.image.manifest.v1+json";
 const INDEX = "application/vnd.oci.image.index.v1+json";

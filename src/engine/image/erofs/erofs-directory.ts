@@ -4,7 +4,7 @@
  * entries like any other and sorted among them. Format: erofs_dirent in fs/erofs/erofs_fs.h.
  */
 
-import type { ByteString } from "../byte-string.ts";
+import type { ByteString } from "../../../tar/index.ts";
 import type { Inode } from "../tree/tree.ts";
 
 const BLOCK_BYTES = 4096;

@@ -7,7 +7,7 @@
  */
 
 import { SandboxError } from "../../../contract/errors.ts";
-import type { ByteString } from "../byte-string.ts";
+import type { ByteString } from "../../../tar/index.ts";
 import { type Directory, type Inode, isDirectory } from "../tree/tree.ts";
 import { type DirectoryPlan, planDirectory } from "./erofs-directory.ts";
 import { xattrBytes } from "./erofs-xattr.ts";

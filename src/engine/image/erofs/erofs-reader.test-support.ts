@@ -4,7 +4,7 @@
  */
 
 import assert from "node:assert";
-import type { ByteString } from "../byte-string.ts";
+import type { ByteString } from "../../../tar/byte-string.ts";
 
 const BLOCK = 4096;
 

@@ -3,7 +3,7 @@
  * Format: Linux, fs/erofs/erofs_fs.h, erofs_xattr_ibody_header and erofs_xattr_entry.
  */
 
-import { type ByteString, toBytes } from "../byte-string.ts";
+import { type ByteString, toBytes } from "../../../tar/index.ts";
 
 // EROFS_XATTR_INDEX_*. The two ACL attributes have no name beyond their prefix.
 const PREFIXES: readonly (readonly [prefix: string, index: number, whole: boolean])[] = [

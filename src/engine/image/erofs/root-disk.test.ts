@@ -4,9 +4,9 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type ByteString, toBytes } from "../byte-string.ts";
+import { type ByteString, toBytes } from "../../../tar/byte-string.ts";
+import { buildTar, inChunks, type TestEntry } from "../../../tar/tar-builder.test-support.ts";
 import { importRootfs, type RootDisk } from "../index.ts";
-import { buildTar, inChunks, type TestEntry } from "../tar/tar-builder.test-support.ts";
 import { openDisk, workspace } from "../workspace.test-support.ts";
 
 const TYPE_BITS: Record<string, number> = {

@@ -14,8 +14,8 @@ import { chmod, link, lstat, mkdir, readFile, writeFile } from "node:fs/promises
 import { join } from "node:path";
 import { z } from "zod";
 import { SandboxError } from "../../../contract/errors.ts";
+import { fromBytes } from "../../../tar/index.ts";
 import type { DiskDescriptorWriter, FlatExtent } from "../../disk/index.ts";
-import { fromBytes } from "../byte-string.ts";
 import type { Digest } from "../digest.ts";
 import { writeDurably } from "../durable.ts";
 import type { LayerFacts } from "../layer/layer-index.ts";

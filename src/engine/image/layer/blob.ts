@@ -7,9 +7,8 @@
 
 import type { FileHandle } from "node:fs/promises";
 import { SandboxError } from "../../../contract/errors.ts";
-import { show } from "../byte-string.ts";
-import type { TarEntry } from "../tar/tar.ts";
-import type { SparseExtent } from "../tar/tar-sparse.ts";
+import type { SparseExtent, TarEntry } from "../../../tar/index.ts";
+import { show } from "../../../tar/index.ts";
 import type { FileRow } from "./layer-index.ts";
 
 /** EROFS' block, and the unit of all addresses into blobs. */

@@ -7,13 +7,10 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { SandboxError } from "../../../contract/errors.ts";
-import { show } from "../byte-string.ts";
+import { ByteReader, decompress, readTar, show, type TarEntry } from "../../../tar/index.ts";
 import type { Digest } from "../digest.ts";
 import { isKnownXattr, xattrBytes } from "../erofs/erofs-xattr.ts";
 import { type ImageLimits, MAX_PATH_BYTES, MAX_XATTR_BYTES } from "../limits.ts";
-import { ByteReader } from "../tar/byte-reader.ts";
-import { decompress } from "../tar/decompress.ts";
-import { readTar, type TarEntry } from "../tar/tar.ts";
 import { BlobWriter, type FilePlace } from "./blob.ts";
 import {
   END_LINE,

@@ -11,8 +11,9 @@ import { open } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { z } from "zod";
 import { SandboxError } from "../../../contract/errors.ts";
+import { MAX_FILE_BYTES } from "../../../tar/index.ts";
 import { type Digest, isDigest } from "../digest.ts";
-import { MAX_FILE_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES } from "../limits.ts";
+import { MAX_NAME_BYTES, MAX_PATH_BYTES } from "../limits.ts";
 
 /** Goes up when blob or index change their form; layers of another format are ingested again. */
 export const LAYER_FORMAT = 2;

@@ -4,7 +4,7 @@
  */
 
 import { SandboxError } from "../../../contract/errors.ts";
-import { type ByteString, show } from "../byte-string.ts";
+import { type ByteString, show } from "../../../tar/index.ts";
 import { MAX_NAME_BYTES, MAX_PATH_BYTES } from "../limits.ts";
 
 /**

@@ -3,8 +3,8 @@ import { chmod, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { buildTar, inChunks, type TestEntry } from "../../../tar/tar-builder.test-support.ts";
 import { sha256 } from "../digest.ts";
-import { buildTar, inChunks, type TestEntry } from "../tar/tar-builder.test-support.ts";
 import { type Workspace, workspace } from "../workspace.test-support.ts";
 
 async function roundTrip(ws: Workspace, tar: Buffer, chunk = 65_536): Promise<Buffer> {

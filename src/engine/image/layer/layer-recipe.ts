@@ -19,8 +19,8 @@ import { createReadStream } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { constants, createZstdCompress, createZstdDecompress } from "node:zlib";
 import { SandboxError } from "../../../contract/errors.ts";
+import type { Tap } from "../../../tar/index.ts";
 import type { Digest } from "../digest.ts";
-import type { Tap } from "../tar/byte-reader.ts";
 
 const LITERAL = 0;
 const COPY = 1;

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
+import { buildTar, inChunks, type TestEntry } from "../../../tar/tar-builder.test-support.ts";
 import { sha256 } from "../digest.ts";
 import { importRootfs, newOciImage } from "../index.ts";
-import { buildTar, inChunks, type TestEntry } from "../tar/tar-builder.test-support.ts";
 import { type Workspace, workspace } from "../workspace.test-support.ts";
 import { treeTar } from "./tree-tar.ts";
 

@@ -5,12 +5,11 @@
 
 import { type FileHandle, open } from "node:fs/promises";
 import { SandboxError } from "../../../contract/errors.ts";
-import type { ByteString } from "../byte-string.ts";
+import type { ByteString, SparseExtent } from "../../../tar/index.ts";
 import type { Digest } from "../digest.ts";
 import type { LayerFacts } from "../layer/layer-index.ts";
 import type { HeldLayer, LayerStore } from "../layer/layer-store.ts";
 import { DEFAULT_IMAGE_LIMITS } from "../limits.ts";
-import type { SparseExtent } from "../tar/tar-sparse.ts";
 import { type Found, type LookUpOptions, lookUp } from "./look-up.ts";
 import { mergeLayer } from "./merge-layer.ts";
 import { type Directory, type Inode, TreeBuilder } from "./tree.ts";

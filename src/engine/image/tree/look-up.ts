@@ -1,6 +1,6 @@
 /** Finds what stands at a path of a merged tree, as the kernel would in a process that is confined to it (chroot). */
 
-import type { ByteString } from "../byte-string.ts";
+import type { ByteString } from "../../../tar/index.ts";
 import { type Directory, type Inode, isDirectory } from "./tree.ts";
 
 // What Linux allows in one path (include/linux/namei.h, MAXSYMLINKS).

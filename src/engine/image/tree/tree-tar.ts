@@ -1,7 +1,7 @@
 /** The merged file system of an image as one tar: directories before what is in them, names in order, hard links kept. */
 
-import type { ByteString } from "../byte-string.ts";
-import { TAR_END, type TarHeader, tarHeader, tarPadding } from "../tar/tar-writer.ts";
+import type { ByteString } from "../../../tar/index.ts";
+import { TAR_END, type TarHeader, tarHeader, tarPadding } from "../../../tar/index.ts";
 import type { ImageTree } from "./image-tree.ts";
 import { type Inode, isDirectory } from "./tree.ts";
 

@@ -2,10 +2,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { buildTar, inChunks, type TestEntry } from "../../../tar/tar-builder.test-support.ts";
 import { ingestLayer } from "../layer/ingest.ts";
 import { readIndex } from "../layer/layer-index.ts";
 import { DEFAULT_IMAGE_LIMITS, type ImageLimits } from "../limits.ts";
-import { buildTar, inChunks, type TestEntry } from "../tar/tar-builder.test-support.ts";
 import { type Inode, isDirectory, TreeBuilder } from "./tree.ts";
 
 /** Merges layers, lowest first; gives each path's inode. */

@@ -8,7 +8,7 @@
  */
 
 import { SandboxError } from "../../../contract/errors.ts";
-import { type ByteString, show } from "../byte-string.ts";
+import { type ByteString, show } from "../../../tar/index.ts";
 import type { InodeRow, LayerChunks, LayerRow } from "../layer/layer-index.ts";
 import { cleanPath, refuse } from "../layer/layer-path.ts";
 import { MAX_DEPTH } from "../limits.ts";

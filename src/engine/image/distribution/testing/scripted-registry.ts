@@ -1,9 +1,9 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { gzipSync } from "node:zlib";
+import { buildTar, type TestEntry } from "../../../../tar/tar-builder.test-support.ts";
 import { type Digest, sha256 } from "../../digest.ts";
 import { MEDIA_TYPES } from "../../manifest.ts";
-import { buildTar, type TestEntry } from "../../tar/tar-builder.test-support.ts";
 
 /**
  * A registry on loopback that does as a test says, mostly wrong. It serves one image unless a handler takes the request; all

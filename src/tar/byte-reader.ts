@@ -6,7 +6,7 @@
  */
 
 import { createHash } from "node:crypto";
-import { SandboxError } from "../../../contract/errors.ts";
+import { SandboxError } from "../contract/errors.ts";
 
 /** Looks on as bytes are read or skipped. */
 export interface Tap {

@@ -6,8 +6,8 @@
  * file, and hold exactly the bytes that the archive stores.
  */
 
-import { MAX_SPARSE_EXTENTS } from "../limits.ts";
 import type { ByteReader } from "./byte-reader.ts";
+import { MAX_SPARSE_EXTENTS } from "./limits.ts";
 import { BLOCK_BYTES, malformed, parseNumber } from "./tar-fields.ts";
 import { type PaxRecord, paxInteger } from "./tar-pax.ts";
 

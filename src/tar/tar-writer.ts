@@ -4,7 +4,7 @@
  * as `SCHILY.xattr.*`, as GNU tar, Go and Docker read them.
  */
 
-import { type ByteString, toBytes } from "../byte-string.ts";
+import { type ByteString, toBytes } from "./byte-string.ts";
 import type { TarEntry, TarType } from "./tar.ts";
 import type { Timestamp } from "./tar-pax.ts";
 import type { SparseExtent } from "./tar-sparse.ts";

@@ -3,7 +3,7 @@
  * Format: POSIX.1-2017, pax, "pax Extended Header". Sizes are bounded by MAX_EXTENDED_HEADER_BYTES.
  */
 
-import { type ByteString, fromBytes } from "../byte-string.ts";
+import { type ByteString, fromBytes } from "./byte-string.ts";
 import { malformed } from "./tar-fields.ts";
 
 export type PaxRecord = readonly [key: ByteString, value: ByteString];

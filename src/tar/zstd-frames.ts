@@ -6,7 +6,7 @@
  * a decoder of its own. Finding where a frame ends needs only its block headers. Format: RFC 8878, section 3.1.
  */
 
-import { SandboxError } from "../../../contract/errors.ts";
+import { SandboxError } from "../contract/errors.ts";
 
 const FRAME_MAGIC = 0xfd2fb528;
 const SKIPPABLE_MAGIC = 0x184d2a50; // to …5f

@@ -5,7 +5,7 @@
 
 import { Readable, type Transform } from "node:stream";
 import { createGunzip, createZstdDecompress } from "node:zlib";
-import { SandboxError } from "../../../contract/errors.ts";
+import { SandboxError } from "../contract/errors.ts";
 import { ZstdFrameSplitter } from "./zstd-frames.ts";
 
 const CHUNK_BYTES = 64 * 1024;

@@ -1,6 +1,6 @@
 /** Builds tar archives for tests, well-formed and otherwise: what a field holds is up to the test. */
 
-import { type ByteString, toBytes } from "../byte-string.ts";
+import { type ByteString, toBytes } from "./byte-string.ts";
 
 export interface TestEntry {
   path: ByteString;

@@ -3,9 +3,9 @@
  * Formats: POSIX.1-2017 pax (ustar), and GNU tar's manual, appendix "Tar Internals".
  */
 
-import { SandboxError } from "../../../contract/errors.ts";
-import { type ByteString, fromBytes } from "../byte-string.ts";
-import { MAX_FILE_BYTES } from "../limits.ts";
+import { SandboxError } from "../contract/errors.ts";
+import { type ByteString, fromBytes } from "./byte-string.ts";
+import { MAX_FILE_BYTES } from "./limits.ts";
 
 export const BLOCK_BYTES = 512;
 

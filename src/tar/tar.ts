@@ -9,9 +9,9 @@
  * number of entries and of bytes is bounded by the caller (ImageLimits).
  */
 
-import { type ByteString, fromBytes, show } from "../byte-string.ts";
-import { MAX_EXTENDED_HEADER_BYTES } from "../limits.ts";
 import type { ByteReader } from "./byte-reader.ts";
+import { type ByteString, fromBytes, show } from "./byte-string.ts";
+import { MAX_EXTENDED_HEADER_BYTES } from "./limits.ts";
 import { BLOCK_BYTES, checkSize, isZeroBlock, malformed, parseHeader, type RawHeader } from "./tar-fields.ts";
 import { type PaxRecord, parsePax, paxInteger, paxTime, paxXattr, type Timestamp } from "./tar-pax.ts";
 import {
