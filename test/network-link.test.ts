@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { buildTar } from "../src/engine/image/tar/tar-builder.test-support.ts";
 import { MAX_VOLUME_SLOTS } from "../src/engine/machine/machine.ts";
 import { Image, Sandbox, Template } from "../src/sdk/index.ts";
+import { buildTar } from "../src/tar/tar-builder.test-support.ts";
 import { LinkPeer } from "./link-peer.ts";
 import { SandboxDriver, until } from "./sandbox-driver.ts";
 
