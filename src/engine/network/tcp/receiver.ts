@@ -1,0 +1,108 @@
+/**
+ * The half of a connection that receives: bytes that nobody has read yet, and the window that the guest was told.
+ *
+ * Only what comes next in order is taken. The link does not reorder, so a gap means that something was lost, and
+ * then the guest sends the rest again anyway; a queue of what lies beyond a gap would be memory that a guest fills at
+ * will, and overlaps with two versions of a byte. SACK is not sent for the same reason. Timestamps are not used: they
+ * protect against sequence numbers that went around while a segment was under way, and measure round trips; the first
+ * cannot happen in a queue that keeps order, the second is done by timing one segment at a time.
+ */
+import { ByteQueue } from "./byte-queue.ts";
+import type { Budget } from "./limits.ts";
+import { distance, plus } from "./sequence.ts";
+
+/** Of the windows that we tell, in bits; 512 KiB need 4, so a window is told to within 16 bytes. */
+export const OUR_WINDOW_SCALE = 4;
+const LARGEST_FIELD = 0xffff;
+
+export type Taken = "new" | "fin" | "old" | "gap" | "full";
+
+export class Receiver {
+  readonly queue: ByteQueue;
+  readonly #budget: Budget;
+  /** How far our windows are scaled: 0 if the guest does not scale its own. */
+  scale = 0;
+  /** The next byte that is missing. */
+  next: number;
+  /** No byte from here on was ever allowed. It never goes back. */
+  #edge: number;
+  /** As far as was acknowledged. */
+  #acknowledged: number;
+  /** What the last window that was told ends with. */
+  #told: number;
+  finished = false;
+
+  /** `next` follows the guest's SYN. */
+  constructor(next: number, budget: Budget) {
+    this.queue = new ByteQueue(budget.received);
+    this.#budget = budget;
+    this.next = next;
+    this.#edge = next;
+    this.#told = next;
+    this.#acknowledged = next;
+  }
+
+  /** Bytes that were taken and not yet acknowledged. */
+  get unacknowledged(): number {
+    return distance(this.next, this.#acknowledged);
+  }
+
+  /** Whether a segment lies in the window (RFC 9293 section 3.4, table 5), or a part of it. */
+  accepts(sequence: number, length: number): boolean {
+    const start = distance(sequence, this.next);
+    const window = distance(this.#edge, this.next);
+    if (length === 0) return start >= 0 && start <= window;
+    return start + length > 0 && start <= window;
+  }
+
+  take(sequence: number, payload: Uint8Array, fin: boolean): Taken {
+    const start = distance(this.next, sequence);
+    if (start < 0) return "gap";
+    if (this.finished || start >= payload.length + (fin ? 1 : 0)) return "old";
+    const room = distance(this.#edge, this.next);
+    const fresh = payload.subarray(start, start + room);
+    if (fresh.length > 0 && this.#budget.received.exhausted) return "full";
+    this.queue.append(fresh);
+    this.next = plus(this.next, fresh.length);
+    if (start + fresh.length < payload.length) return fresh.length === 0 ? "full" : "new";
+    if (!fin) return "new";
+    this.next = plus(this.next, 1);
+    this.finished = true;
+    return "fin";
+  }
+
+  /** The window field of a segment that is sent now, and acknowledges all. */
+  tell(): number {
+    this.#acknowledged = this.next;
+    const edge = this.#newEdge();
+    if (distance(edge, this.#edge) > 0) this.#edge = edge;
+    const window = Math.max(0, distance(this.#edge, this.next));
+    const field = Math.min(LARGEST_FIELD, window >>> this.scale);
+    this.#told = plus(this.next, field << this.scale);
+    // What the field could not say was not promised.
+    if (window >>> this.scale > LARGEST_FIELD) this.#edge = this.#told;
+    return field;
+  }
+
+  /** The window was small and may be much larger: the guest may be waiting to be told. */
+  get worthTelling(): boolean {
+    if (this.finished) return false;
+    const told = distance(this.#told, this.next);
+    const grown = distance(this.#newEdge(), this.#told);
+    return grown > 0 && grown >= this.#capacity / 4 && told <= this.#capacity / 2;
+  }
+
+  get #capacity(): number {
+    return Math.min(this.#budget.share, LARGEST_FIELD << this.scale);
+  }
+
+  /** Where the window may end. It opens in large steps, so that a guest does not send slivers (section 3.8.6.2.2). */
+  #newEdge(): number {
+    const free = this.#budget.received.exhausted ? 0 : Math.max(0, this.#capacity - this.queue.length);
+    const edge = plus(this.next, free);
+    const grown = distance(edge, this.#edge);
+    const wasShut = distance(this.#edge, this.next) < this.#capacity / 4;
+    if (wasShut && grown < this.#capacity / 4) return this.#edge;
+    return edge;
+  }
+}
