@@ -45,6 +45,37 @@ describe("limits", () => {
     expect(stdout).toMatch(/^0::\/sandbox\/\d+\n0::\/\n0\n$/);
   });
 
+  // Bounds from below only: a slow machine is no reason to fail.
+  test("the disks of a sandbox together serve no more bytes than it may have", async () => {
+    await using sandbox = await driver.create({
+      diskBytesPerSecond: 2 * 1024 ** 2,
+      mounts: [{ type: "volume", name: "limited", target: "/data" }],
+    });
+    const begun = performance.now();
+    const { exitCode } = await sandbox.shell(
+      "for d in /root /data; do dd if=/dev/zero of=$d/f bs=64k count=64 conv=fsync & done; wait",
+    );
+    expect(exitCode).toBe(0);
+    // 8 MiB at 2 MiB/s. Were each disk limited by itself, two seconds would do.
+    expect(performance.now() - begun).toBeGreaterThan(3_000);
+    // What is written under a limit is there after the next start.
+    const sum = async () => (await sandbox.shell("sha256sum /root/f /data/f")).stdout;
+    const before = await sum();
+    await sandbox.stop();
+    await sandbox.start();
+    expect(await sum()).toBe(before);
+  });
+
+  test("nor more requests", async () => {
+    await using sandbox = await driver.create({ diskIops: 100 });
+    await sandbox.shell("dd if=/dev/zero of=/root/f bs=64k count=20 conv=fsync");
+    const begun = performance.now();
+    const { exitCode, stderr } = await sandbox.shell("dd if=/root/f of=/dev/null bs=4k iflag=direct");
+    expect({ exitCode, stderr }).toMatchObject({ exitCode: 0 });
+    // 320 requests.
+    expect(performance.now() - begun).toBeGreaterThan(2_500);
+  });
+
   test("a fork bomb leaves room for others, and is killed with all its tree", async () => {
     const daemon = await driver.daemonPid();
     await using sandbox = await driver.create({ memoryMiB: 512 });

@@ -27,6 +27,8 @@ export interface SandboxFlags extends ProcessFlags, MountFlags {
   cpus?: number;
   memory?: number;
   disk?: number;
+  diskIops?: number;
+  diskBps?: number;
   label?: string[];
   entrypoint?: string;
   shell?: string;
@@ -62,7 +64,17 @@ export function addSandboxFlags(command: Command): Command {
     .option("-n, --name <NAME>", "name of the sandbox (default: generated)")
     .option("-c, --cpus <N>", "virtual CPUs (default: 1)", parseCount)
     .option("-m, --memory <SIZE>", "memory, as 512M or 2G (default: 256M)", parseMebibytes)
-    .option("--disk <SIZE>", "space for what it writes, as 8G (default: 4G)", parseMebibytes);
+    .option("--disk <SIZE>", "space for what it writes, as 8G (default: 4G)", parseMebibytes)
+    .option(
+      "--disk-iops <N>",
+      "reads and writes of its disks in a second, at most (default: no limit)",
+      parseCount,
+    )
+    .option(
+      "--disk-bps <SIZE>",
+      "bytes of its disks in a second, at most, as 50M (default: no limit)",
+      parseMebibytes,
+    );
   return addMountFlags(addProcessFlags(command))
     .option("-l, --label <KEY=VALUE>", "attach a label (repeatable)", collect)
     .option(
@@ -101,6 +113,8 @@ export function specOf(image: string, flags: SandboxFlags): SandboxSpecInput {
     ...(flags.cpus !== undefined && { cpus: flags.cpus }),
     ...(flags.memory !== undefined && { memoryMiB: flags.memory }),
     ...(flags.disk !== undefined && { diskMiB: flags.disk }),
+    ...(flags.diskIops !== undefined && { diskIops: flags.diskIops }),
+    ...(flags.diskBps !== undefined && { diskBytesPerSecond: flags.diskBps * 1024 ** 2 }),
     ...processOf(flags),
     ...(mounts.length > 0 && { mounts }),
     ...(flags.label && { labels: pairs(flags.label, "--label") }),

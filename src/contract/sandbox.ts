@@ -19,6 +19,11 @@ export const DEFAULT_DISK_MIB = 4096;
 /** The blank file system below it has this size. */
 export const MIN_DISK_MIB = 4096;
 export const MAX_DISK_MIB = 1024 * 1024;
+/** With less even the stop of a sandbox, which writes out what it has in memory, would take longer than it may. */
+export const MIN_DISK_IOPS = 100;
+export const MAX_DISK_IOPS = 10_000_000;
+export const MIN_DISK_BYTES_PER_SECOND = 1024 ** 2;
+export const MAX_DISK_BYTES_PER_SECOND = 1024 ** 4;
 
 /** A year. */
 export const MAX_LIFETIME_MS = 365 * 24 * 3_600_000;
@@ -76,6 +81,19 @@ export const sandboxSpec = z
       .max(MAX_DISK_MIB)
       .default(DEFAULT_DISK_MIB)
       .meta({ description: "Size of the writable layer in MiB." }),
+    diskIops: z.int().min(MIN_DISK_IOPS).max(MAX_DISK_IOPS).optional().meta({
+      description:
+        "How many requests a second its disks serve, reads and writes of all together. Default: no limit.",
+    }),
+    diskBytesPerSecond: z
+      .int()
+      .min(MIN_DISK_BYTES_PER_SECOND)
+      .max(MAX_DISK_BYTES_PER_SECOND)
+      .optional()
+      .meta({
+        description:
+          "How many bytes a second its disks serve, reads and writes of all together. Default: no limit.",
+      }),
     env: envMap.default({}),
     workdir: absolutePath.optional().meta({ description: "Working directory. Default: the image's." }),
     user: userName.optional(),

@@ -71,6 +71,13 @@ export interface MachineDisks {
   volumes: VolumeDisk[];
 }
 
+/** Bounds of a machine's disks, all of them together, reads and writes. At least one is there. */
+export interface DiskLimits {
+  /** Requests in a second. */
+  iops?: number | undefined;
+  bytesPerSecond?: number | undefined;
+}
+
 export interface VolumeDisk {
   /** Raw disk. The machine may write to it, unless there is an overlay. */
   file: string;
@@ -86,6 +93,8 @@ export interface LoadRequest extends MachinePlace {
   /** Folder with `memory`, `state` and `upper.qcow2`; read-only. */
   stateDirectory: string;
   disks: MachineDisks;
+  /** Whether `limitDisks` will be called. Default: false. */
+  limitable?: boolean | undefined;
   /** Largest file that the machine may write, bytes: bounds what an owned VMM can do to the host's disk. */
   maxFileBytes: number;
 }
@@ -140,6 +149,8 @@ export interface Machine {
   resume(): Promise<void>;
   /** Writes the device state beside the memory file of a paused, booted machine. */
   store(options?: { signal?: AbortSignal }): Promise<void>;
+  /** From now on its disks serve no more, all of them together; for a machine that was loaded as `limitable`. */
+  limitDisks(limits: DiskLimits): Promise<void>;
   /** Ends the VM and its process at once. Resolves when it is gone. */
   kill(): Promise<void>;
   statistics(): Promise<MachineStatistics>;

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type FolderMount, SandboxError, type SandboxSpec, VOLUME_SLOTS } from "../../contract/index.ts";
 import type { OperationContext } from "../engine.ts";
 import type { AgentConnection, OpenOptions } from "../guest/index.ts";
-import type { Machine, MachineShape } from "../machine/index.ts";
+import type { DiskLimits, Machine, MachineShape } from "../machine/index.ts";
 import type { Template } from "../template/index.ts";
 import type { Machines, SandboxContext } from "./context.ts";
 import { prepareDisks } from "./disks.ts";
@@ -61,13 +61,17 @@ export async function startMachine(
 ): Promise<Started> {
   const started = await startBare(context, record, spans, operation, hears);
   const { mounts } = record.spec;
-  if (mounts.length === 0) return started;
+  const limits = diskLimitsOf(record.spec);
   try {
-    await spans.time("mounts", () =>
-      mountAll(started.agent, mounts, context.volumes, (mount) => hears.mountFolder(started.agent, mount), {
-        signal: operation.signal,
-      }),
-    );
+    if (mounts.length > 0) {
+      await spans.time("mounts", () =>
+        mountAll(started.agent, mounts, context.volumes, (mount) => hears.mountFolder(started.agent, mount), {
+          signal: operation.signal,
+        }),
+      );
+    }
+    // Not before: a start reads and writes more than some limits would let it in its time.
+    if (limits !== undefined) await spans.time("disk limits", () => started.machine.limitDisks(limits));
     return started;
   } catch (error) {
     started.agent.close();
@@ -130,6 +134,13 @@ function shapeOf(spec: SandboxSpec): MachineShape {
   return { cpus, memoryMiB, volumeSlots, network: link && interfaceOf(link) };
 }
 
+function diskLimitsOf({
+  diskIops: iops,
+  diskBytesPerSecond: bytesPerSecond,
+}: SandboxSpec): DiskLimits | undefined {
+  return iops === undefined && bytesPerSecond === undefined ? undefined : { iops, bytesPerSecond };
+}
+
 /** The template of a shape, built with a word to whoever waits. */
 export async function takeTemplateOf(
   machines: Machines,
@@ -175,6 +186,7 @@ async function loadMachine(load: Load): Promise<Started> {
       stateDirectory: template.directory,
       disks: { rootDirectory: load.rootDirectory, ...disks, volumes },
       runDirectory,
+      limitable: diskLimitsOf(spec) !== undefined,
       uid: record.uid,
       maxFileBytes: fileBytes + OVERLAY_SLACK_BYTES,
     }),

@@ -97,6 +97,24 @@ describe("what a loading machine is given", () => {
     expect(valuesOf(stored, "-device")).toEqual(valuesOf(args, "-device"));
   });
 
+  test("puts every disk that is there behind one filter if limits will be set, and keeps the devices as they are", () => {
+    const shape = { ...common.shape, volumeSlots: 2 };
+    const volumes = [
+      { file: "/disk/volume0" },
+      { overlay: "/disk/writable/volume1.qcow2", backing: ["/disk/volume1"] },
+    ];
+    const limited = load("tcg", { shape, volumes, limitable: true });
+    expect(valuesOf(limited, "-object")[1]).toBe("throttle-group,id=disks");
+    expect(valuesOf(limited, "-blockdev").filter((node) => node.startsWith("driver=throttle"))).toEqual([
+      "driver=throttle,node-name=root,throttle-group=disks,file=root-unlimited,read-only=on",
+      "driver=throttle,node-name=upper,throttle-group=disks,file=upper-unlimited,discard=unmap",
+      "driver=throttle,node-name=volume0,throttle-group=disks,file=volume0-unlimited,discard=unmap",
+      "driver=throttle,node-name=volume1,throttle-group=disks,file=volume1-unlimited,discard=unmap",
+    ]);
+    expect(valuesOf(limited, "-device")).toEqual(valuesOf(load("tcg", { shape, volumes }), "-device"));
+    expect(load("tcg").join(" ")).not.toContain("throttle");
+  });
+
   test("does not load a kernel, and waits to be told what to load", () => {
     expect(load("tcg")).not.toContain("-kernel");
     expect(valuesOf(load("tcg"), "-incoming")).toEqual(["defer"]);

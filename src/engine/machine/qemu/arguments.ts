@@ -49,6 +49,8 @@ export interface LoadOptions extends CommonOptions {
   kept?: OverlayFiles | undefined;
   /** For the first slots of the shape. */
   volumes: VolumeFiles[];
+  /** Whether limits will be set for the disks. Default: false. */
+  limitable?: boolean | undefined;
 }
 
 /** A raw disk that is written to; or one that is only read, below an overlay. */
@@ -105,14 +107,19 @@ export function bootArguments(options: BootOptions): string[] {
 
 /** A machine that loads a stored state and runs on at once, with its real disks. */
 export function loadArguments(options: LoadOptions): string[] {
+  const { limitable = false } = options;
   return [
     ...common(options),
     ...memory(options.shape, `mem-path=${doubleCommas(options.memoryFile)},share=off,readonly=on,rom=off`),
     ...["-blockdev", file("root-file", options.rootDescriptor, true)],
-    ...["-blockdev", "driver=vmdk,node-name=root,file=root-file,read-only=on"],
-    ...overlay("upper", options.upper),
-    ...(options.kept === undefined ? placeholder("kept") : overlay("kept", options.kept)),
-    ...volumes(options.shape, options.volumes),
+    ...(limitable ? ["-object", `throttle-group,id=${THROTTLE_GROUP}`] : []),
+    ...throttled("root", limitable, true, (node) => [
+      "-blockdev",
+      `driver=vmdk,node-name=${node},file=root-file,read-only=on`,
+    ]),
+    ...overlay("upper", options.upper, limitable),
+    ...(options.kept === undefined ? placeholder("kept") : overlay("kept", options.kept, limitable)),
+    ...volumes(options.shape, options.volumes, limitable),
     ...disks(options.shape),
     ...network(options),
     // The state is named over QMP, behind the capability it needs.
@@ -129,11 +136,11 @@ function volumeRoles({ volumeSlots }: MachineShape): string[] {
   return Array.from({ length: volumeSlots }, (_, slot) => `volume${slot}`);
 }
 
-function volumes(shape: MachineShape, given: readonly VolumeFiles[]): string[] {
+function volumes(shape: MachineShape, given: readonly VolumeFiles[], limitable = false): string[] {
   return volumeRoles(shape).flatMap((role, slot) => {
     const volume = given[slot];
     if (volume === undefined) return placeholder(role);
-    return "file" in volume ? rawDisk(role, volume.file) : overlay(role, volume);
+    return "file" in volume ? rawDisk(role, volume.file, limitable) : overlay(role, volume, limitable);
   });
 }
 
@@ -141,15 +148,15 @@ function volumes(shape: MachineShape, given: readonly VolumeFiles[]): string[] {
  * Written through QEMU's default cache mode: a write is in the host's page cache when the guest hears that it is done, so the
  * death of QEMU loses nothing; a flush of the guest is an fdatasync(2) of the host, so what was committed outlives the host's too.
  */
-function rawDisk(role: string, path: string): string[] {
-  return [
+function rawDisk(role: string, path: string, limitable: boolean): string[] {
+  return throttled(role, limitable, false, (node) => [
     ...["-blockdev", `${file(`${role}-file`, path, false)},discard=unmap`],
-    ...["-blockdev", `driver=raw,node-name=${role},file=${role}-file,discard=unmap`],
-  ];
+    ...["-blockdev", `driver=raw,node-name=${node},file=${role}-file,discard=unmap`],
+  ]);
 }
 
 /** Each file's backing is named here and never by the file itself, which a guest that owns its VMM can write. */
-function overlay(role: string, { overlay, backing }: OverlayFiles): string[] {
+function overlay(role: string, { overlay, backing }: OverlayFiles, limitable = false): string[] {
   const args: string[] = [];
   const add = (node: string, path: string, format: string, below: string | undefined, readOnly: boolean) => {
     const options = `${readOnly ? ",read-only=on" : ",discard=unmap"}`;
@@ -163,8 +170,39 @@ function overlay(role: string, { overlay, backing }: OverlayFiles): string[] {
     add(node, path, i === backing.length - 1 ? "raw" : "qcow2", below, true);
     below = node;
   }
-  add(role, overlay, "qcow2", below, false);
-  return args;
+  return throttled(role, limitable, false, (node) => {
+    add(node, overlay, "qcow2", below, false);
+    return args;
+  });
+}
+
+/**
+ * One group for all disks of the machine: what one of them takes, the others do not get. It limits nothing until it is told how much
+ * over QMP, since a start reads and writes more than some limits let it.
+ */
+export const THROTTLE_GROUP = "disks";
+
+/**
+ * A disk, behind a filter if limits will be set. The topmost node has the role's name either way: the devices are the same, and a
+ * stored state, which knows devices and no nodes, loads with or without limits.
+ * @param disk makes it, with the name that its own topmost node is to have
+ */
+function throttled(
+  role: string,
+  limitable: boolean,
+  readOnly: boolean,
+  disk: (node: string) => string[],
+): string[] {
+  if (!limitable) return disk(role);
+  const below = `${role}-unlimited`;
+  const options = readOnly ? "read-only=on" : "discard=unmap";
+  return [
+    ...disk(below),
+    ...[
+      "-blockdev",
+      `driver=throttle,node-name=${role},throttle-group=${THROTTLE_GROUP},file=${below},${options}`,
+    ],
+  ];
 }
 
 /** locking=off: the daemon sees to it that a disk has one writer, and the jail has no /dev/null to probe locks with. */

@@ -3,9 +3,9 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SandboxError } from "../../../contract/index.ts";
-import type { Machine, MachineExit, MachineRecord, MachineStatistics } from "../machine.ts";
+import type { DiskLimits, Machine, MachineExit, MachineRecord, MachineStatistics } from "../machine.ts";
 import { killExactly, startTimeOf } from "../process-identity.ts";
-import { CONSOLE_BYTES } from "./arguments.ts";
+import { CONSOLE_BYTES, THROTTLE_GROUP } from "./arguments.ts";
 import { diskBytes } from "./block-statistics.ts";
 import { launchFailure, readLog } from "./launch.ts";
 import { networkIsReady } from "./network.ts";
@@ -78,6 +78,15 @@ export class QemuMachine implements Machine {
 
   async resume(): Promise<void> {
     await (await this.control).execute("cont");
+  }
+
+  async limitDisks({ iops, bytesPerSecond }: DiskLimits): Promise<void> {
+    const value = {
+      ...(iops !== undefined && { "iops-total": iops }),
+      ...(bytesPerSecond !== undefined && { "bps-total": bytesPerSecond }),
+    };
+    const path = `/objects/${THROTTLE_GROUP}`;
+    await (await this.control).execute("qom-set", { path, property: "limits", value });
   }
 
   async store(options: { signal?: AbortSignal } = {}): Promise<void> {

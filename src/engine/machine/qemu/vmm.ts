@@ -139,6 +139,7 @@ export class QemuVmm implements Vmm {
           ? { file: path }
           : { overlay: `${at.writable}/${overlay}`, backing: [path] };
       }),
+      limitable: request.limitable,
     });
     await this.giveAway(disks.writableDirectory, request.uid);
     await giveVolumes(disks.volumes, request.uid);
