@@ -118,7 +118,7 @@ export class Endpoint {
   /** The user is gone: what it has not read is of no use. Before both ends are over this is an abort. */
   leave(): void {
     this.abort();
-    this.#receiver?.queue.clear();
+    this.#receiver?.clear();
     this.#wire.budget.connections--;
   }
 
@@ -268,8 +268,9 @@ export class Endpoint {
       return;
     }
     const taken = receiver.take(sequence, payload, fin);
-    if (taken === "new") this.#wire.touch(this);
-    else if (taken === "fin") this.#happen("fin");
+    if (taken === "new" || taken === "filled") this.#wire.touch(this);
+    if (taken === "new") return;
+    if (taken === "fin") this.#happen("fin");
     else this.#transmitter.acknowledgment();
   }
 

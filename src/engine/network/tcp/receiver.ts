@@ -1,13 +1,13 @@
 /**
  * The half of a connection that receives: bytes that nobody has read yet, and the window that the guest was told.
  *
- * Only what comes next in order is taken. The link does not reorder, so a gap means that something was lost, and
- * then the guest sends the rest again anyway; a queue of what lies beyond a gap would be memory that a guest fills at
- * will, and overlaps with two versions of a byte. SACK is not sent for the same reason. Timestamps are not used: they
- * protect against sequence numbers that went around while a segment was under way, and measure round trips; the first
- * cannot happen in a queue that keeps order, the second is done by timing one segment at a time.
+ * What comes before its turn is kept if it is simple (`early-runs.ts`). SACK is not sent: a link that loses only when a queue runs
+ * over does not pay for it. Timestamps are not used: they protect against sequence numbers that went around while a
+ * segment was under way, and measure round trips; the first cannot happen in a queue that keeps order, the second is
+ * done by timing one segment at a time.
  */
 import { ByteQueue } from "./byte-queue.ts";
+import { EarlyRuns } from "./early-runs.ts";
 import type { Budget } from "./limits.ts";
 import { distance, plus } from "./sequence.ts";
 
@@ -15,11 +15,13 @@ import { distance, plus } from "./sequence.ts";
 export const OUR_WINDOW_SCALE = 4;
 const LARGEST_FIELD = 0xffff;
 
-export type Taken = "new" | "fin" | "old" | "gap" | "full";
+/** `filled`: at the end of a gap, which is told at once, so that the guest stops to send what followed it (RFC 5681 section 4.2). */
+export type Taken = "new" | "fin" | "filled" | "old" | "gap" | "full";
 
 export class Receiver {
   readonly queue: ByteQueue;
   readonly #budget: Budget;
+  readonly #early: EarlyRuns;
   /** How far our windows are scaled: 0 if the guest does not scale its own. */
   scale = 0;
   /** The next byte that is missing. */
@@ -36,6 +38,7 @@ export class Receiver {
   constructor(next: number, budget: Budget) {
     this.queue = new ByteQueue(budget.received);
     this.#budget = budget;
+    this.#early = new EarlyRuns(budget.received);
     this.next = next;
     this.#edge = next;
     this.#told = next;
@@ -55,17 +58,31 @@ export class Receiver {
     return start + length > 0 && start <= window;
   }
 
+  /** Nobody reads any more. */
+  clear(): void {
+    this.queue.clear();
+    this.#early.clear();
+  }
+
   take(sequence: number, payload: Uint8Array, fin: boolean): Taken {
     const start = distance(this.next, sequence);
-    if (start < 0) return "gap";
+    if (start < 0) {
+      this.#early.keep(sequence, payload.subarray(0, Math.max(0, distance(this.#edge, sequence))));
+      return "gap";
+    }
     if (this.finished || start >= payload.length + (fin ? 1 : 0)) return "old";
     const room = distance(this.#edge, this.next);
     const fresh = payload.subarray(start, start + room);
     if (fresh.length > 0 && this.#budget.received.exhausted) return "full";
     this.queue.append(fresh);
     this.next = plus(this.next, fresh.length);
-    if (start + fresh.length < payload.length) return fresh.length === 0 ? "full" : "new";
-    if (!fin) return "new";
+    const filled = !this.#early.empty;
+    if (filled) this.next = this.#early.release(this.queue, this.next);
+    if (!fin || this.next !== plus(sequence, payload.length)) {
+      if (filled) return "filled";
+      return fresh.length === 0 ? "full" : "new";
+    }
+    this.#early.clear();
     this.next = plus(this.next, 1);
     this.finished = true;
     return "fin";

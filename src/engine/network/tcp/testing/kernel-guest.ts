@@ -1,0 +1,133 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { accessSync, constants } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { IpAddress } from "../../address.ts";
+import { checksumOf, onesSum } from "../../packet/checksum.ts";
+import { TCP_PROTOCOL } from "../../packet/tcp.ts";
+import { TcpLayer, type TcpLayerOptions } from "../layer.ts";
+import type { TcpRequest } from "../request.ts";
+
+const BRIDGE = join(import.meta.dirname, "tun-bridge.py");
+const SCRIPT_MS = 60_000;
+
+/** Network namespaces and TUN interfaces are for root only. */
+export function kernelGuestPossible(): boolean {
+  try {
+    accessSync("/dev/net/tun", constants.R_OK | constants.W_OK);
+    return process.getuid?.() === 0;
+  } catch {
+    return false;
+  }
+}
+
+/** Linux as the guest: a network namespace of its own, whose only way out is a TUN interface that ends in a `TcpLayer`. */
+export class KernelGuest implements AsyncDisposable {
+  layer: TcpLayer;
+  /** Who answers the guest's requests; a test sets it. */
+  answer: (request: TcpRequest) => void = (request) => request.reset();
+  #bridge: ChildProcess | undefined;
+  #server: Server | undefined;
+  #link: Socket | undefined;
+  #folder = "";
+  #rest: Buffer = Buffer.alloc(0);
+
+  readonly #options: Partial<TcpLayerOptions>;
+
+  private constructor(options: Partial<TcpLayerOptions>) {
+    this.#options = options;
+    this.layer = this.#newLayer();
+  }
+
+  #newLayer(): TcpLayer {
+    return new TcpLayer({
+      mtu: 1500,
+      ...this.#options,
+      request: (request) => this.answer(request),
+      send: (from, to, header, payload) => this.#send(from, to, header, payload),
+    });
+  }
+
+  /** A layer that knows nothing of what was before, as after a daemon that was killed. */
+  startAnew(): void {
+    this.layer = this.#newLayer();
+  }
+
+  static async start(options: Partial<TcpLayerOptions> = {}): Promise<KernelGuest> {
+    const guest = new KernelGuest(options);
+    guest.#folder = await mkdtemp(join(tmpdir(), "msb-tun-"));
+    const path = join(guest.#folder, "link");
+    guest.#server = createServer((socket) => guest.#attach(socket)).listen(path);
+    await once(guest.#server, "listening");
+    const argv = ["--net", "python3", BRIDGE, path, String(options.mtu ?? 1500)];
+    guest.#bridge = spawn("unshare", argv, { stdio: ["ignore", "pipe", "inherit"] });
+    await Promise.race([once(guest.#bridge.stdout!, "data"), once(guest.#bridge, "exit")]);
+    if (guest.#bridge.exitCode !== null) throw new Error("the bridge of the TUN interface did not come up");
+    return guest;
+  }
+
+  /** Runs a Python script in the guest's network; what it prints. */
+  async python(script: string): Promise<string> {
+    return await this.run("python3", "-c", script);
+  }
+
+  async run(...argv: string[]): Promise<string> {
+    const inside = ["--net", `--target=${this.#bridge!.pid}`, ...argv];
+    const { stdout } = await promisify(execFile)("nsenter", inside, { timeout: SCRIPT_MS });
+    return stdout.trim();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.layer.close();
+    this.#link?.destroy();
+    this.#server?.close();
+    if (this.#bridge?.exitCode === null && this.#bridge.signalCode === null) {
+      this.#bridge.kill("SIGKILL");
+      await once(this.#bridge, "exit");
+    }
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  #attach(socket: Socket): void {
+    this.#link = socket;
+    socket.on("error", () => {});
+    socket.on("drain", () => this.layer.resume());
+    socket.on("data", (bytes) => this.#receive(bytes));
+  }
+
+  #receive(bytes: Buffer): void {
+    let rest = this.#rest.length === 0 ? bytes : Buffer.concat([this.#rest, bytes]);
+    while (rest.length >= 4 && rest.length >= 4 + rest.readUInt32BE(0)) {
+      const end = 4 + rest.readUInt32BE(0);
+      this.#receivePacket(rest.subarray(4, end));
+      rest = rest.subarray(end);
+    }
+    this.#rest = rest;
+  }
+
+  /** IPv4 without options or fragments is all that Linux sends here. */
+  #receivePacket(packet: Buffer): void {
+    if (packet[0] !== 0x45 || packet[9] !== TCP_PROTOCOL) return;
+    const source = new IpAddress(packet.subarray(12, 16));
+    const destination = new IpAddress(packet.subarray(16, 20));
+    this.layer.receive(source, destination, packet.subarray(20, packet.readUInt16BE(2)));
+  }
+
+  #send(from: IpAddress, to: IpAddress, header: Uint8Array, payload: Uint8Array): boolean {
+    const ip = Buffer.alloc(24);
+    const length = 20 + header.length + payload.length;
+    ip.writeUInt32BE(length, 0);
+    ip.writeUInt16BE(0x4500, 4);
+    ip.writeUInt16BE(length, 6);
+    ip.writeUInt16BE(0x4000, 10);
+    ip.writeUInt16BE(0x4006, 12);
+    ip.set(from.bytes, 16);
+    ip.set(to.bytes, 20);
+    ip.writeUInt16BE(checksumOf(onesSum(ip.subarray(4))), 14);
+    return this.#link?.write(Buffer.concat([ip, header, payload])) ?? false;
+  }
+}
