@@ -1,101 +1,12 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { type AddressInfo, createServer, type Socket } from "node:net";
-import { expect, onTestFinished, test } from "vitest";
-import type { NetworkScope } from "../../../contract/network.ts";
+import { type AddressInfo, createServer } from "node:net";
+import { expect, test } from "vitest";
 import { buildMessage, parseMessage } from "../dns/message.ts";
-import { DnsService } from "../dns/service.ts";
-import { hello } from "../testing/client-hello.ts";
-import { queryOf, zone } from "../testing/dns-messages.ts";
-import { FakeDatagrams, FakeRequest, tableOf } from "../testing/guest.ts";
-import { ip, policyOf } from "../testing/policy-of.ts";
-import type { AuditRecord } from "./audit.ts";
-import { dialHost } from "./dial.ts";
-import { Outward } from "./outward.ts";
-import { TokenBucket } from "./token-bucket.ts";
-
-/** A server that stands for all the world's; what it received, and its connections. */
-async function world(onConnection: (socket: Socket) => void = (socket) => socket.pipe(socket)) {
-  const received: Buffer[] = [];
-  const sockets: Socket[] = [];
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
-    sockets.push(socket);
-    socket.on("error", () => {});
-    socket.on("data", (chunk) => received.push(chunk));
-    onConnection(socket);
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  onTestFinished(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  return {
-    port: (server.address() as AddressInfo).port,
-    sockets,
-    text: () => Buffer.concat(received).toString("latin1"),
-  };
-}
-
-interface Setup {
-  scope?: NetworkScope;
-  rules?: string[];
-  names?: Record<string, string[]>;
-  /** Port on the loopback that all dials end at. */
-  port?: number;
-  over?: Partial<ConstructorParameters<typeof Outward>[0]>;
-  now?: () => number;
-}
-
-function outwardOf({ scope = "public", rules = [], names = {}, port = 1, over = {}, now }: Setup) {
-  const audit: AuditRecord[] = [];
-  const dialled: string[] = [];
-  const table = tableOf(names, now);
-  const policy = policyOf(scope, rules);
-  const outward: Outward = new Outward({
-    policy,
-    table,
-    dns: new DnsService({
-      policy: () => outward.policy,
-      resolver: zone("a.example 9 A 8.8.8.8"),
-      table,
-      local: { addressesOf: () => undefined, nameOf: () => undefined },
-    }),
-    landmarks: { gateway: [ip("10.209.0.1")], host: [ip("10.209.0.254"), ip("fd6d:7362::fe")] },
-    unreachable: (flow, code) => (flow as FakeRequest).unreachable(code),
-    dial: (address, to, options) => {
-      dialled.push(`${address.text} ${to}`);
-      return dialHost("127.0.0.1", port, options);
-    },
-    dialLocal: (address, to, options) => {
-      dialled.push(`local ${address.text} ${to}`);
-      return dialHost("127.0.0.1", port, options);
-    },
-    connections: 8,
-    audit: (record) => audit.push(record),
-    ...over,
-  });
-  onTestFinished(() => outward.close());
-  const open = (address: string, to = 443) => {
-    const request = new FakeRequest(address, to);
-    outward.tcp(request);
-    return request;
-  };
-  /** Sends, and gives what came back until the end. */
-  const exchange = async (address: string, to: number, bytes: string | Buffer) => {
-    const request = open(address, to);
-    expect(await request.told).toBe("accepted");
-    request.guest!.end(bytes);
-    return { request, answer: await request.read() };
-  };
-  const ended = async () => {
-    await expect.poll(() => outward.size).toBe(0);
-  };
-  return { outward, audit, dialled, open, exchange, ended };
-}
-
-const GOOD = { "good.example": ["8.8.8.8"] };
-const RULES = ["allow egress domain:good.example"];
-const get = (host: string) => `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
+import { queryOf } from "../testing/dns-messages.ts";
+import { FakeDatagrams } from "../testing/guest.ts";
+import { outwardOf, world } from "../testing/outward-of.ts";
+import { policyOf } from "../testing/policy-of.ts";
 
 test("bytes go both ways, ends go both ways, and the audit knows how many", async () => {
   const { port } = await world();
@@ -124,7 +35,7 @@ test("bytes go both ways, ends go both ways, and the audit knows how many", asyn
 test("what is denied is reset at once and not dialled; on port 80 a page says why", async () => {
   const { open, exchange, dialled, audit } = outwardOf({});
   expect(await open("10.0.0.1").told).toBe("reset");
-  const { answer } = await exchange("10.0.0.1", 80, get("x"));
+  const { answer } = await exchange("10.0.0.1", 80, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
   expect(answer).toMatch(/^HTTP\/1\.1 403 Forbidden\r\n/);
   expect(answer).toContain("Decided by: scope public");
   expect(dialled).toEqual([]);
@@ -210,137 +121,6 @@ test("one more connection than is allowed is refused", async () => {
   expect(await open("8.8.8.8").told).toBe("reset");
 });
 
-/** Ways out of a rule for one name: each with what is dialled, if anything, and what the guest sends. */
-const WAYS_OUT: [what: string, address: string, port: number, bytes: string | Buffer][] = [
-  ["TLS for another name", "8.8.8.8", 443, hello("evil.example")],
-  ["TLS for a name below it", "8.8.8.8", 443, hello("x.good.example")],
-  ["TLS for a name above it", "8.8.8.8", 443, hello("example")],
-  ["TLS without a name", "8.8.8.8", 443, hello()],
-  ["TLS for another name in tiny records", "8.8.8.8", 443, hello("evil.example", 1)],
-  ["TLS for another allowed name that has another address", "8.8.8.8", 443, hello("also.example")],
-  ["TLS for another name on an odd port", "8.8.8.8", 2053, hello("evil.example")],
-  [
-    "a second ClientHello for another name",
-    "8.8.8.8",
-    443,
-    Buffer.concat([hello("good.example"), hello("evil.example")]),
-  ],
-  ["a request for another host", "8.8.8.8", 80, get("evil.example")],
-  ["a request for another host on an odd port", "8.8.8.8", 9000, get("evil.example")],
-  ["a request for an address", "8.8.8.8", 80, get("10.0.0.1")],
-  ["a second request for another host", "8.8.8.8", 80, get("good.example") + get("evil.example")],
-  ["HTTP/2 without TLS", "8.8.8.8", 80, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
-  ["SSH on the port of TLS", "8.8.8.8", 443, "SSH-2.0-x\r\n"],
-];
-
-test.each(WAYS_OUT)("a rule for a name does not let %s out", async (_, address, to, bytes) => {
-  const server = await world(() => {});
-  const { exchange, audit } = outwardOf({
-    scope: "group",
-    rules: [...RULES, "allow egress domain:also.example"],
-    names: { ...GOOD, "also.example": ["9.9.9.9"] },
-    port: server.port,
-  });
-  await exchange(address, to, bytes);
-  expect(server.text()).not.toContain("evil");
-  expect(server.text()).not.toContain("also");
-  expect(server.text()).not.toContain("PRI");
-  expect(audit).toEqual([expect.objectContaining({ allowed: false })]);
-});
-
-test.each<[what: string, address: string, names: Record<string, string[]>, protocol: "tcp" | "udp"]>([
-  ["another address than it was given", "8.8.4.4", GOOD, "tcp"],
-  ["an address that was given for another name", "8.8.8.8", { "evil.example": ["8.8.8.8"] }, "tcp"],
-  ["an address that nothing was given for", "8.8.8.8", {}, "tcp"],
-  ["a private address that it was given", "10.0.0.1", { "good.example": ["10.0.0.1"] }, "tcp"],
-  ["metadata that it was given", "169.254.169.254", { "good.example": ["169.254.169.254"] }, "tcp"],
-  ["the host's own address that it was given", "93.184.216.99", { "good.example": ["93.184.216.99"] }, "tcp"],
-  ["QUIC", "8.8.8.8", GOOD, "udp"],
-])("nor does it open %s", async (_, address, names, protocol) => {
-  const { open, outward, dialled } = outwardOf({ scope: "group", rules: RULES, names });
-  if (protocol === "tcp") expect(await open(address).told).toBe("reset");
-  else {
-    const flow = new FakeDatagrams(address, 443, "initial");
-    outward.udp(flow);
-    expect(flow.codes).toEqual(["prohibited"]);
-  }
-  expect(dialled).toEqual([]);
-});
-
-test("a name whose time is over opens nothing new, and what is open stays", async () => {
-  const { port } = await world();
-  let now = 0;
-  const { open } = outwardOf({ scope: "group", rules: RULES, names: GOOD, port, now: () => now });
-  const first = open("8.8.8.8");
-  expect(await first.told).toBe("accepted");
-  now = 60_000;
-  expect(await open("8.8.8.8").told).toBe("reset");
-  const tls = hello("good.example");
-  first.guest!.end(tls);
-  expect(await first.read()).toBe(tls.toString("latin1"));
-});
-
-test("what agrees with the rule's name passes, whole", async () => {
-  const { port } = await world();
-  const { exchange, audit, ended } = outwardOf({ scope: "group", rules: RULES, names: GOOD, port });
-  for (const [to, bytes] of [
-    [443, hello("good.example")],
-    [80, get("Good.example")],
-    [22, "SSH-2.0-x\r\n"],
-  ] as const)
-    expect((await exchange("8.8.8.8", to, bytes)).answer).toBe(bytes.toString("latin1"));
-  await ended();
-  expect(audit.map(({ allowed, name, rule }) => [allowed, name, rule])).toEqual(
-    Array(3).fill([true, "good.example", RULES[0]]),
-  );
-});
-
-test("a refused request reads the rule, a refused TLS client an alert", async () => {
-  const { port } = await world(() => {});
-  const { exchange } = outwardOf({ scope: "group", rules: RULES, names: GOOD, port });
-  const page = (await exchange("8.8.8.8", 80, get("evil.example"))).answer;
-  expect(page).toContain("403 Forbidden");
-  expect(page).toContain("the connection is for evil.example");
-  expect(page).toContain(`Microsandbox-Rule: ${RULES[0]}`);
-  const alert = (await exchange("8.8.8.8", 443, hello("evil.example"))).answer;
-  expect(Buffer.from(alert, "latin1").toString("hex")).toBe("15030300020231");
-});
-
-test("a server may greet first; a guest that never says whom it wants is cut off", async () => {
-  const { port } = await world((socket) => socket.write("220 hello\r\n"));
-  const { open } = outwardOf({
-    scope: "group",
-    rules: RULES,
-    names: GOOD,
-    port,
-    over: { nameTimeoutMs: 20 },
-  });
-  const request = open("8.8.8.8", 25);
-  await request.told;
-  const [greeting] = await once(request.guest!, "data");
-  expect(greeting.toString()).toBe("220 hello\r\n");
-  request.guest!.write("GET / HTT");
-  await expect.poll(() => request.wasReset).toBe(true);
-});
-
-test("a denied name is seen in TLS to an address that nothing was given for", async () => {
-  const server = await world(() => {});
-  const { exchange, audit } = outwardOf({ rules: ["deny egress domain:*.evil.example"], port: server.port });
-  await exchange("8.8.8.8", 443, hello("a.evil.example"));
-  expect(server.text()).toBe("");
-  expect(audit).toEqual([
-    expect.objectContaining({
-      allowed: false,
-      name: "a.evil.example",
-      rule: "deny egress domain:*.evil.example",
-    }),
-  ]);
-  const fine = await world();
-  const open = outwardOf({ rules: ["deny egress domain:*.evil.example"], port: fine.port });
-  for (const bytes of [hello("b.example"), hello(), "SSH-2.0-x\r\n"])
-    expect((await open.exchange("8.8.8.8", 443, bytes)).answer).toBe(bytes.toString("latin1"));
-});
-
 test("new rules close what they would not let through, and leave the rest", async () => {
   const { port } = await world();
   const { outward, open, audit } = outwardOf({ port, names: { "a.example": ["9.9.9.9"] } });
@@ -411,22 +191,4 @@ test("port 53 of any address is our own DNS; other ports of the gateway are clos
   outward.udp(other);
   expect(other).toMatchObject({ closed: true, codes: ["port"] });
   expect(dialled).toEqual([]);
-});
-
-test("a limit on bytes is held by whoever wants more", async () => {
-  let now = 0;
-  const bucket = new TokenBucket(1000, () => now);
-  const signal = new AbortController();
-  await bucket.take(100, signal.signal);
-  expect(bucket.tryTake(1)).toBe(false);
-  const waiting = bucket.take(50, signal.signal);
-  now = 50;
-  await waiting;
-  expect(bucket.tryTake(1)).toBe(false);
-  now = 10_000;
-  expect(bucket.tryTake(100)).toBe(true);
-  expect(bucket.tryTake(1)).toBe(false);
-  const never = bucket.take(1, signal.signal);
-  signal.abort();
-  await never;
 });
