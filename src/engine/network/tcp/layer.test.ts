@@ -313,3 +313,31 @@ test("whatever segments come, nothing throws and no more is held than allowed", 
   });
   await fc.assert(run, { numRuns: 200 });
 });
+
+test("when there is no room for a request, the oldest that is to have no answer is forgotten", async () => {
+  const guest = new RawGuest({ requests: 2 });
+  for (const sourcePort of [1, 2, 3, 4]) {
+    await guest.send({ flags: SYN, sourcePort });
+    guest.requests.at(-1)!.drop();
+  }
+  expect(guest.requests.map(({ sourcePort }) => sourcePort)).toEqual([1, 2, 3, 4]);
+  expect(guest.layer.requests).toBe(2);
+  expect(guest.clock.waiting).toBe(2);
+  await guest.send({ flags: SYN, sourcePort: 4 });
+  expect(guest.requests).toHaveLength(4);
+  guest.layer.close();
+});
+
+test("policy ends a connection or a request with a reset", async () => {
+  const guest = new RawGuest();
+  const connection = await guest.open();
+  const failed = once(connection, "error");
+  guest.layer.abort(connection.flow);
+  expect(await failed).toMatchObject([{ code: "ECONNABORTED" }]);
+  expect(guest.taken()).toEqual([{ flags: RST | ACK, sequence: 1, acknowledgment: 1, length: 0 }]);
+  await guest.syn();
+  guest.layer.abort(guest.requests[0]!);
+  expect(guest.requests[0]!.signal.aborted).toBe(true);
+  expect(guest.taken()).toMatchObject([{ flags: RST | ACK, acknowledgment: 1 }]);
+  expect(guest.layer).toMatchObject({ connections: 0, requests: 0 });
+});
