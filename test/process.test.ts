@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Sandbox } from "../src/sdk/index.ts";
-import { SandboxDriver } from "./sandbox-driver.ts";
+import { SandboxDriver, until } from "./sandbox-driver.ts";
 
 /** Processes in a sandbox, seen from the SDK. */
 describe("a process in a sandbox", () => {
@@ -127,6 +127,35 @@ describe("a process in a sandbox", () => {
       if (bytes < 500_000) await new Promise((resolve) => setImmediate(resolve));
     }
     expect(bytes).toBe(320 * 65_536);
+  });
+
+  test("that never reads holds its client back, and its end lets it go", async () => {
+    const process = sandbox.execStream("sh", [
+      "-c",
+      "echo ready; while [ ! -e /tmp/enough ]; do sleep 0.05; done",
+    ]);
+    const piece = Buffer.alloc(64 * 1024);
+    let written = 0;
+    let ended = false;
+    const writing = (async () => {
+      while (!ended) {
+        await process.stdin.write(piece);
+        if (!ended) written += piece.length;
+      }
+    })();
+    // What the pipe, the agent and the stream hold between them, and not a byte more.
+    let before = -1;
+    await until(async () => {
+      const still = written === before && written > 0;
+      before = written;
+      await sandbox.exec("true");
+      return still;
+    }, "nothing more is taken");
+    expect(written).toBeLessThan(4 * 1024 * 1024);
+    await sandbox.exec("touch", ["/tmp/enough"]);
+    expect(await process.exit).toMatchObject({ exitCode: 0 });
+    ended = true;
+    await writing;
   });
 
   test("runs beside others without mixing", async () => {
