@@ -13,7 +13,7 @@ import { SandboxDriver, until } from "./sandbox-driver.ts";
 
 let driver: SandboxDriver;
 beforeAll(async () => {
-  driver = await SandboxDriver.open("link");
+  driver = await SandboxDriver.open("link", { env: { MSB_NETWORK: "unattached" } });
 });
 afterAll(() => driver?.[Symbol.asyncDispose]());
 

@@ -28,7 +28,8 @@ export interface EngineOptions {
   /**
    * Settings: `MSB_QEMU`, `MSB_ASSETS`, `MSB_ACCELERATOR`, `MSB_JAIL_WITHOUT`, and for very slow hosts
    * `MSB_BOOT_TIMEOUT_MS`, how long the boot of a template may take (default 60,000), `MSB_HEARTBEAT_MS`, how often guests are asked
-   * whether they are there (default 10,000). Default: the process's.
+   * whether they are there (default 10,000). `MSB_NETWORK=unattached` leaves the other end of the sandboxes' links to somebody else.
+   * Default: the process's.
    */
   env?: NodeJS.ProcessEnv;
   /** Hears what guests' agents say of themselves. */
@@ -79,6 +80,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     events,
     uids,
     heartbeatMs: millisecondsSetting(env, "MSB_HEARTBEAT_MS"),
+    unattachedLinks: env.MSB_NETWORK === "unattached",
     onAgentLog: (sandbox, { level, message }) => options.onAgentLog?.(sandbox, level, message),
   };
   const sandboxes = new SandboxManager(context);

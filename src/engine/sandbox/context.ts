@@ -24,6 +24,8 @@ export interface SandboxContext {
   uids: UidPool;
   /** Milliseconds between two looks at whether a guest's agent answers. Default: 10,000. */
   heartbeatMs?: number | undefined;
+  /** Somebody else is at the other end of the sandboxes' links: a test, or a network of the user's own. */
+  unattachedLinks: boolean;
   onAgentLog(sandbox: string, entry: AgentLog): void;
 }
 

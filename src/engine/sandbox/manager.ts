@@ -29,6 +29,7 @@ import { assertFolders } from "./host-folders.ts";
 import { newId, newName } from "./identity.ts";
 import { assertLegal } from "./lifecycle.ts";
 import { volumesOf } from "./mounts.ts";
+import { assertNetwork } from "./network.ts";
 import { type SandboxRecord, sandboxRecord, volumesOfUnreadable } from "./record.ts";
 import { Sandbox } from "./sandbox.ts";
 
@@ -49,6 +50,7 @@ export class SandboxManager implements Sandboxes {
     { temporary = false }: { temporary?: boolean } = {},
   ): Promise<SandboxInfo> {
     assertMemory(spec.memoryMiB);
+    assertNetwork(spec, this.context.unattachedLinks);
     const uses = volumesOf(spec.mounts);
     await this.context.holds.settled(uses);
     this.context.holds.assertFree(uses);
@@ -109,6 +111,7 @@ export class SandboxManager implements Sandboxes {
     await this.context.holds.settled(volumesOf(sandbox.info.spec.mounts));
     assertLegal("start", sandbox.name, sandbox.state);
     assertFolders(sandbox.info.spec.mounts, this.context.folderPolicy);
+    assertNetwork(sandbox.info.spec, this.context.unattachedLinks);
     this.holdVolumes(sandbox);
     sandbox.transition("creating");
     await sandbox.start(operation);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { sandboxSpec } from "../../contract/index.ts";
 import { LONE_LINK } from "../network/index.ts";
-import { guestNetworkOf, interfaceOf, linkOf } from "./network.ts";
+import { assertNetwork, guestNetworkOf, interfaceOf, linkOf } from "./network.ts";
 
 test("a sandbox has no interface unless its scope needs one", () => {
   expect(linkOf(sandboxSpec.parse({ image: "a" }))).toBeUndefined();
@@ -16,4 +16,11 @@ test("machine and agent are told the same of a link", () => {
   expect(network.gateways).toHaveLength(2);
   expect(network.neighbours).toHaveLength(4);
   for (const { mac } of network.neighbours) expect([...mac]).toEqual([2, 0x6d, 0x73, 0x62, 0, 1]);
+});
+
+test("a network that nobody is at the other end of is refused", () => {
+  const spec = sandboxSpec.parse({ image: "a", network: { scope: "public" } });
+  expect(() => assertNetwork(spec, false)).toThrow("a network of the scope 'public' is not there yet");
+  expect(() => assertNetwork(spec, true)).not.toThrow();
+  expect(() => assertNetwork(sandboxSpec.parse({ image: "a" }), false)).not.toThrow();
 });

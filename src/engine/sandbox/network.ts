@@ -1,4 +1,4 @@
-import type { SandboxSpec } from "../../contract/index.ts";
+import { SandboxError, type SandboxSpec } from "../../contract/index.ts";
 import type { GuestNetwork } from "../guest/index.ts";
 import type { NetworkInterface } from "../machine/index.ts";
 import { type GuestLink, LONE_LINK } from "../network/index.ts";
@@ -12,6 +12,17 @@ export const STORED_INTERFACE = interfaceOf(STORED_LINK);
 /** The link of a sandbox; none where it must reach nobody. */
 export function linkOf({ network }: SandboxSpec): GuestLink | undefined {
   return network.scope === "none" ? undefined : LONE_LINK;
+}
+
+/**
+ * @param unattached somebody else is at the other end of the sandboxes' links
+ * @throws `unsupported` for a sandbox with a network: the other end of its link is not written yet
+ */
+export function assertNetwork({ network }: SandboxSpec, unattached: boolean): void {
+  if (network.scope === "none" || unattached) return;
+  throw new SandboxError("unsupported", `a network of the scope '${network.scope}' is not there yet`, {
+    hint: "Leave the network out, or ask for the scope 'none'.",
+  });
 }
 
 /** The machine's part of a link. */
