@@ -181,6 +181,7 @@ test.each<[what: string, text: string]>([
   ["an address", "GET / HTTP/1.1\nHost: 1.2.3.4\n\n"],
   ["HTTP/1.0 without host", "GET / HTTP/1.0\n\n"],
   ["a URL that says otherwise", "GET http://evil.example/ HTTP/1.1\nHost: good.example\n\n"],
+  ["a host that says otherwise than the URL", "GET http://good.example/ HTTP/1.1\nHost: evil.example\n\n"],
   ["a URL with a user", "GET http://good.example@evil.example/ HTTP/1.1\nHost: good.example\n\n"],
   ["a target that is no path", "GET evil.example/ HTTP/1.1\nHost: good.example\n\n"],
   ["CONNECT", "CONNECT good.example:443 HTTP/1.1\nHost: good.example\n\n"],

@@ -22,7 +22,7 @@ const FORMS: readonly { prefix: IpPrefix; at: readonly (readonly number[])[]; in
   { prefix: IpPrefix.parse("::ffff:0:0/96")!, at: [LAST] },
   { prefix: IpPrefix.parse("::ffff:0:0:0/96")!, at: [LAST] },
   { prefix: IpPrefix.parse("64:ff9b::/96")!, at: [LAST] },
-  // RFC 8215: the operator chooses prefixes of any length inside.
+  // RFC 8215: the operator chooses prefixes of any length inside, so that one address reads in several ways.
   { prefix: IpPrefix.parse("64:ff9b:1::/48")!, at: [RFC6052[48]!, RFC6052[56]!, RFC6052[64]!, LAST] },
   { prefix: IpPrefix.parse("2002::/16")!, at: [[2, 3, 4, 5]] },
   // RFC 4380, 4: the server's address as it is, the client's with its bits flipped.
@@ -36,8 +36,11 @@ export function embeddedAddresses(address: IpAddress, translators: readonly IpPr
   const found: IpAddress[] = [];
   const take = (at: readonly number[], flip = 0) =>
     found.push(new IpAddress(Uint8Array.from(at, (i) => address.bytes[i]! ^ flip)));
+  // Where the zeros around another layout are read as an address, it is one that no translator sends to.
+  const isAddress = (at: readonly number[]) => address.bytes[at[0]!] !== 0;
   for (const form of FORMS)
-    if (form.prefix.contains(address)) for (const at of form.at) take(at, form.inverted ? 0xff : 0);
+    if (form.prefix.contains(address))
+      for (const at of form.at) if (form.at.length === 1 || isAddress(at)) take(at, form.inverted ? 0xff : 0);
   for (const prefix of translators) {
     const at = RFC6052[prefix.length];
     if (at !== undefined && prefix.contains(address)) take(at);

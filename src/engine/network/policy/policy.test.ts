@@ -51,10 +51,25 @@ test.each(["169.254.169.254", "168.63.129.16", "100.100.100.200", "fd00:ec2::254
 );
 
 test("a block opens translated forms, but not of what is the host's or a cloud's", () => {
-  const rules = ["allow egress 64:ff9b::/96"];
+  const rules = ["allow egress 64:ff9b::/96", "allow egress 64:ff9b:1::/48"];
   expect(allowed("public", rules, "64:ff9b::10.0.0.1")).toBe(true);
+  expect(allowed("public", rules, "64:ff9b:1::10.0.0.1")).toBe(true);
   expect(allowed("public", rules, "64:ff9b::169.254.169.254")).toBe(false);
   expect(allowed("public", rules, "64:ff9b::192.168.1.5")).toBe(false);
+});
+
+test.each([
+  ["2001:0:808:808:8000:63bf:5601:5601", "Teredo of a client at 169.254.169.254, whose bits are flipped"],
+  ["2001:0:a9fe:a9fe::f7f7:f7f7", "Teredo by a server at 169.254.169.254"],
+  ["2002:a9fe:a9fe::1", "6to4 of 169.254.169.254"],
+  ["2a00:1234::5efe:169.254.169.254", "ISATAP of it"],
+  ["64:ff9b:1:a9fe:a9:fe00::", "NAT64 of it, with a prefix of 48 bits"],
+  ["64:ff9b:1:a9:fe:a9fe::", "NAT64 of it, with one of 56 bits"],
+  ["64:ff9b:1::a9:fea9:fe00:0", "NAT64 of it, with one of 64 bits"],
+  ["2a01:4f8:64::169.254.169.254", "the host network's own NAT64 of it"],
+])("no block opens %s: %s", (address) => {
+  expect(allowed("any", ["allow egress ::/0"], address)).toBe(false);
+  expect(policyOf("any").explain(egress(address)).place).toMatchObject({ kind: "metadata" });
 });
 
 test("a rule that denies a block denies its translated forms", () => {
