@@ -3,6 +3,7 @@ import { type Command, Option } from "commander";
 import { SandboxError } from "../contract/errors.ts";
 import type { PullPolicy, SandboxSpecInput } from "../sdk/index.ts";
 import { parseDetachKeys } from "./detach-keys.ts";
+import { addInlineFileFlags, type InlineFileFlags, inlineFilesOf } from "./inline-file-flags.ts";
 import { addMountFlags, type MountFlags, mountsOf } from "./mount-flags.ts";
 import { parseCount, parseMebibytes, parseMilliseconds } from "./quantity.ts";
 
@@ -22,7 +23,7 @@ export interface TerminalFlags {
   detachKeys?: Buffer;
 }
 
-export interface SandboxFlags extends ProcessFlags, MountFlags {
+export interface SandboxFlags extends ProcessFlags, MountFlags, InlineFileFlags {
   name?: string;
   cpus?: number;
   memory?: number;
@@ -75,7 +76,7 @@ export function addSandboxFlags(command: Command): Command {
       "bytes of its disks in a second, at most, as 50M (default: no limit)",
       parseMebibytes,
     );
-  return addMountFlags(addProcessFlags(command))
+  return addInlineFileFlags(addMountFlags(addProcessFlags(command)))
     .option("-l, --label <KEY=VALUE>", "attach a label (repeatable)", collect)
     .option(
       "--entrypoint <PROGRAM>",
@@ -107,6 +108,7 @@ export function addSandboxFlags(command: Command): Command {
 /** The spec that the flags ask for. Limits are the daemon's business: it knows the host. */
 export function specOf(image: string, flags: SandboxFlags): SandboxSpecInput {
   const mounts = mountsOf(flags);
+  const files = inlineFilesOf(flags);
   return {
     image,
     ...(flags.name !== undefined && { name: flags.name }),
@@ -117,6 +119,7 @@ export function specOf(image: string, flags: SandboxFlags): SandboxSpecInput {
     ...(flags.diskBps !== undefined && { diskBytesPerSecond: flags.diskBps * 1024 ** 2 }),
     ...processOf(flags),
     ...(mounts.length > 0 && { mounts }),
+    ...(files.length > 0 && { files }),
     ...(flags.label && { labels: pairs(flags.label, "--label") }),
     ...(flags.entrypoint !== undefined && { entrypoint: flags.entrypoint === "" ? [] : [flags.entrypoint] }),
     ...(flags.shell !== undefined && { shell: flags.shell }),

@@ -11,6 +11,8 @@ export * from "./file-path.ts";
 export * from "./files.ts";
 export * from "./home.ts";
 export * from "./images.ts";
+export * from "./inline-file-bounds.ts";
+export * from "./inline-files.ts";
 export * from "./ip-address.ts";
 export * from "./ip-prefix.ts";
 export * from "./metrics.ts";

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { platformName } from "./images.ts";
+import { inlineFiles, shownInlineFile } from "./inline-files.ts";
 import { mounts } from "./mounts.ts";
 import { sandboxName } from "./names.ts";
 import { networkSpec } from "./network.ts";
@@ -105,6 +106,10 @@ export const sandboxSpec = z
     labels: z.record(z.string().max(128), z.string().max(1024)).default({}),
     mounts: mounts.default([]).meta({ description: "Volumes, folders of the host and tmpfs." }),
     network: networkSpec.prefault({ scope: "none" }),
+    files: inlineFiles.default([]).meta({
+      description:
+        "Small files that are put in place at the first start, before the first process and after the mounts.",
+    }),
     maxDurationMs: z.int().min(1).max(MAX_LIFETIME_MS).optional().meta({
       description: "Stop the sandbox so many milliseconds after its start. Default: never.",
     }),
@@ -127,8 +132,10 @@ export const shownSpec = sandboxSpec
     labels: z
       .record(z.string(), z.string())
       .meta({ description: "The image's, and on top the sandbox's own." }),
+    files: z.array(shownInlineFile).default([]).meta({ description: "Without what is in them." }),
   })
   .meta({ id: "ShownSandboxSpec" });
+export type ShownSandboxSpec = z.output<typeof shownSpec>;
 
 export const SANDBOX_STATES = [
   "creating",

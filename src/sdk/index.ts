@@ -18,6 +18,7 @@ export type {
   ImageHistoryEntry,
   ImageInfo,
   ImageUsage,
+  InlineFileInput,
   LayerProgress,
   LogRecord,
   Mount,

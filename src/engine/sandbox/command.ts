@@ -1,6 +1,7 @@
-import { type ExecSpec, SandboxError, type SandboxSpec } from "../../contract/index.ts";
+import { type ExecSpec, SandboxError } from "../../contract/index.ts";
 import type { ProcessSpec } from "../guest/index.ts";
 import type { ImageConfig } from "../image/index.ts";
+import type { StartSpec } from "./record.ts";
 
 /** Where commands are looked for if neither the image nor anybody else says; Docker's default. */
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -13,7 +14,7 @@ const DEFAULT_TERM = "xterm";
  * entrypoint; an entrypoint of the spec also does away with the image's command.
  * @throws `invalid_argument` if neither the image nor the caller names a command
  */
-export function combineCommand(spec: SandboxSpec, image: ImageConfig, argv: string[] = []): string[] {
+export function combineCommand(spec: StartSpec, image: ImageConfig, argv: string[] = []): string[] {
   const entrypoint = spec.entrypoint ?? image.entrypoint;
   const inherited = spec.command ?? (spec.entrypoint === undefined ? image.cmd : []);
   const command = [...entrypoint, ...(argv.length > 0 ? argv : inherited)];
@@ -25,7 +26,7 @@ export function combineCommand(spec: SandboxSpec, image: ImageConfig, argv: stri
 
 /** A process as the guest is asked to start it: image, spec and exec on top of each other. */
 export function processSpec(
-  spec: SandboxSpec,
+  spec: StartSpec,
   image: ImageConfig,
   exec: ExecSpec,
   stdin: boolean,

@@ -4,7 +4,7 @@ import { createQcow2 } from "../disk/index.ts";
 import type { MachineDisks } from "../machine/index.ts";
 import type { BootAssets } from "../store/index.ts";
 import { type Template, UPPER_FILE } from "../template/index.ts";
-import type { SandboxRecord } from "./record.ts";
+import type { SandboxRecord, StartSpec } from "./record.ts";
 
 /**
  * The writable disks of a sandbox.
@@ -27,7 +27,7 @@ export async function prepareDisks(
   directory: string,
   template: Template,
   assets: BootAssets,
-  record: Pick<SandboxRecord, "hasRun" | "spec">,
+  record: Pick<SandboxRecord, "hasRun"> & { spec: StartSpec },
 ): Promise<Omit<MachineDisks, "rootDirectory" | "volumes">> {
   const writable = join(directory, WRITABLE);
   const base = join(directory, BASE);

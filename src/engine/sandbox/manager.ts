@@ -8,6 +8,7 @@ import {
   type SandboxInfo,
   type SandboxMetrics,
   type SandboxSpec,
+  shownFiles,
   type VolumeUser,
 } from "../../contract/index.ts";
 import type {
@@ -27,6 +28,7 @@ import type { SandboxContext } from "./context.ts";
 import { exportSandbox } from "./export.ts";
 import { assertFolders } from "./host-folders.ts";
 import { newId, newName } from "./identity.ts";
+import { keepFiles } from "./inline-files.ts";
 import { assertLegal } from "./lifecycle.ts";
 import { volumesOf } from "./mounts.ts";
 import { assertNetwork } from "./network.ts";
@@ -65,7 +67,11 @@ export class SandboxManager implements Sandboxes {
       const record: SandboxRecord = {
         id: newId(),
         name,
-        spec: { ...spec, labels: { ...image.config.labels, ...spec.labels } },
+        spec: {
+          ...spec,
+          labels: { ...image.config.labels, ...spec.labels },
+          files: shownFiles(spec.files),
+        },
         imageDigest: image.digest,
         state: "creating",
         createdAt: new Date().toISOString(),
@@ -82,6 +88,7 @@ export class SandboxManager implements Sandboxes {
         sandbox: record.id,
         data: { name, image: spec.image },
       });
+      await keepFiles(join(this.context.paths.sandboxes, record.id), spec.files);
       await sandbox.start(operation);
       return sandbox.info;
     } catch (error) {

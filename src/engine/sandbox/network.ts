@@ -1,7 +1,8 @@
-import { SandboxError, type SandboxSpec } from "../../contract/index.ts";
+import { SandboxError } from "../../contract/index.ts";
 import type { GuestNetwork } from "../guest/index.ts";
 import type { NetworkInterface } from "../machine/index.ts";
 import { type GuestLink, LONE_LINK } from "../network/index.ts";
+import type { StartSpec } from "./record.ts";
 
 /** A sandbox's network interface, as its machine has it and as its agent is told of it. */
 
@@ -10,7 +11,7 @@ export const STORED_LINK = LONE_LINK;
 export const STORED_INTERFACE = interfaceOf(STORED_LINK);
 
 /** The link of a sandbox; none where it must reach nobody. */
-export function linkOf({ network }: SandboxSpec): GuestLink | undefined {
+export function linkOf({ network }: StartSpec): GuestLink | undefined {
   return network.scope === "none" ? undefined : LONE_LINK;
 }
 
@@ -18,7 +19,7 @@ export function linkOf({ network }: SandboxSpec): GuestLink | undefined {
  * @param unattached somebody else is at the other end of the sandboxes' links
  * @throws `unsupported` for a sandbox with a network: the other end of its link is not written yet
  */
-export function assertNetwork({ network }: SandboxSpec, unattached: boolean): void {
+export function assertNetwork({ network }: StartSpec, unattached: boolean): void {
   if (network.scope === "none" || unattached) return;
   throw new SandboxError("unsupported", `a network of the scope '${network.scope}' is not there yet`, {
     hint: "Leave the network out, or ask for the scope 'none'.",

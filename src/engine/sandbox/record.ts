@@ -3,6 +3,7 @@ import {
   SANDBOX_STATES,
   type SandboxHealth,
   type SandboxInfo,
+  type SandboxSpec,
   shownSpec,
   span,
 } from "../../contract/index.ts";
@@ -46,6 +47,9 @@ export const sandboxRecord = z.object({
   temporary: z.boolean().default(false),
 });
 export type SandboxRecord = z.output<typeof sandboxRecord>;
+
+/** What a start is told of a spec; its files wait elsewhere. */
+export type StartSpec = Omit<SandboxSpec, "files">;
 
 /** Without what only its last run was. */
 export function forNewRun(record: SandboxRecord, uid: number | undefined): SandboxRecord {

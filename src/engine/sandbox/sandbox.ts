@@ -21,6 +21,7 @@ import { combineCommand, processSpec } from "./command.ts";
 import type { SandboxContext } from "./context.ts";
 import { GuestFiles } from "./files/index.ts";
 import { HostFolders } from "./host-folders.ts";
+import { placeFiles } from "./inline-files.ts";
 import { assertLegal, assertTransition } from "./lifecycle.ts";
 import { SandboxLog } from "./log.ts";
 import { measure } from "./metrics.ts";
@@ -139,6 +140,7 @@ export class Sandbox {
       const { machine, agent } = await startMachine(this.context, this.record, spans, operation, hears);
       this.attach(machine);
       this.link.keep(machine, agent);
+      await placeFiles(this.directory, (spec) => agent.start(this.numbers.take(), spec), operation.signal);
       this.transition("running", { startedAt: new Date().toISOString(), timings: spans.list, hasRun: true });
       this.vigil.begin(this.record);
       if (this.record.spec.command !== undefined) {

@@ -1,6 +1,6 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { type FolderMount, SandboxError, type SandboxSpec, VOLUME_SLOTS } from "../../contract/index.ts";
+import { type FolderMount, SandboxError, VOLUME_SLOTS } from "../../contract/index.ts";
 import type { OperationContext } from "../engine.ts";
 import type { AgentConnection, OpenOptions } from "../guest/index.ts";
 import type { DiskLimits, Machine, MachineShape } from "../machine/index.ts";
@@ -11,7 +11,7 @@ import { newIdentity } from "./identity.ts";
 import { mountAll, volumesOf } from "./mounts.ts";
 import { guestNetworkOf, interfaceOf, linkOf } from "./network.ts";
 import { reachAgent, VmEnded } from "./reach-agent.ts";
-import type { SandboxRecord } from "./record.ts";
+import type { SandboxRecord, StartSpec } from "./record.ts";
 import type { Spans } from "./spans.ts";
 import { prepareVolumes } from "./volume-disks.ts";
 
@@ -126,7 +126,7 @@ async function startBare(
 }
 
 /** What the VM of a sandbox must have. */
-function shapeOf(spec: SandboxSpec): MachineShape {
+function shapeOf(spec: StartSpec): MachineShape {
   const { cpus, memoryMiB, mounts } = spec;
   const volumes = volumesOf(mounts).length;
   const link = linkOf(spec);
@@ -137,7 +137,7 @@ function shapeOf(spec: SandboxSpec): MachineShape {
 function diskLimitsOf({
   diskIops: iops,
   diskBytesPerSecond: bytesPerSecond,
-}: SandboxSpec): DiskLimits | undefined {
+}: StartSpec): DiskLimits | undefined {
   return iops === undefined && bytesPerSecond === undefined ? undefined : { iops, bytesPerSecond };
 }
 

@@ -7,6 +7,7 @@ import {
   SandboxError,
   type SandboxInfo,
   type SandboxSpec,
+  shownFiles,
   type TemplateInfo,
   VERSION,
 } from "../../contract/index.ts";
@@ -232,7 +233,7 @@ function sandboxInfo(spec: SandboxSpec): SandboxInfo {
     accelerator: "none",
     createdAt: now,
     startedAt: now,
-    spec,
+    spec: { ...spec, files: shownFiles(spec.files) },
     timings: [
       { name: "image", startMs: 0, durationMs: 1.25 },
       { name: "load", startMs: 1.25, durationMs: 2.5 },

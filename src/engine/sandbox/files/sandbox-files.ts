@@ -55,6 +55,11 @@ export class GuestFiles implements SandboxFiles {
     return this.#use((files) => operate(files, operation));
   }
 
+  /** Ends the process that serves them, with what is under way. It is started anew when it is needed. */
+  release(): void {
+    this.#current?.release();
+  }
+
   async #use<T>(use: (files: FilesProcess) => Promise<T>): Promise<T> {
     const done = this.#vigil.busy();
     try {
