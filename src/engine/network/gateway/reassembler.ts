@@ -22,7 +22,8 @@ export interface ReassemblyLimits {
 export const REASSEMBLY_LIMITS: ReassemblyLimits = { packets: 64, bytes: 1024 * 1024, timeMs: 30_000 };
 
 const MAX_PIECES = 128;
-const LARGEST_PACKET = 65_535;
+/** Of the length field: in IPv4 it counts the header. */
+const LARGEST = 65_535;
 const COST_OF_PIECE = 128;
 
 interface Piece {
@@ -96,11 +97,12 @@ export class Reassembler {
   }
 
   /** False if the piece contradicts what is known. */
-  #insert(assembly: Assembly, { fragment, payload, protocol, header }: IpPacket): boolean {
+  #insert(assembly: Assembly, { source, fragment, payload, protocol, header }: IpPacket): boolean {
     const { offset, more } = fragment!;
     const end = offset + payload.length;
     const pieces = assembly.pieces!;
-    if (payload.length === 0 || header.length + end > LARGEST_PACKET) return false;
+    const counted = source.version === 4 ? header.length : 0;
+    if (payload.length === 0 || counted + end > LARGEST) return false;
     if (more && payload.length % 8 !== 0) return false;
     if (!more && assembly.length !== undefined && assembly.length !== end) return false;
     if (assembly.length !== undefined && end > assembly.length) return false;

@@ -59,7 +59,7 @@ export class UdpFlow implements FlowAddress, AsyncIterable<Uint8Array> {
     return this.#gone.signal.aborted;
   }
 
-  /** Sends a datagram to the guest, of at most 65,507 bytes. False: it was dropped, since the link is full or the flow is closed. */
+  /** Sends a datagram to the guest, of at most 65,507 bytes (IPv6: 65,527). False: it was dropped, since the link is full or the flow is closed. */
   reply(payload: Uint8Array): boolean {
     if (this.closed) return false;
     this.replied ||= this.#begunByGuest;

@@ -118,7 +118,7 @@ export class UdpFlows {
   #makeKeeper(sender: PacketSender, errors: IcmpErrors): UdpFlowKeeper {
     return {
       send: (flow, payload) => {
-        if (payload.length > MAX_DATAGRAM) return false;
+        if (payload.length > MAX_DATAGRAM[flow.source.version]) return false;
         this.#touch(flowKey(flow), flow);
         const { guest: to, guestPort: destinationPort, remote: from, remotePort: sourcePort } = flow.parties;
         const ports = { sourcePort, destinationPort };

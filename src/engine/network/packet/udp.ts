@@ -5,8 +5,8 @@ import { checksumOf, onesSum, pseudoHeaderSum } from "./checksum.ts";
 import { type IpPacket, PROTOCOL } from "./ip-packet.ts";
 
 export const UDP_HEADER = 8;
-/** Of IPv4; IPv6 has 20 bytes more, which nobody counts on. */
-export const MAX_DATAGRAM = 65_507;
+/** Bytes of payload: the length field of IPv4 counts the IP header, that of IPv6 does not. */
+export const MAX_DATAGRAM = { 4: 65_507, 6: 65_527 };
 
 const CHECKSUM_AT = 6;
 
@@ -36,7 +36,7 @@ export function parseUdp(packet: IpPacket): UdpDatagram | undefined {
   };
 }
 
-/** The header of a datagram, with the checksum of both. `payload`: at most 65,507 bytes. */
+/** The header of a datagram, with the checksum of both. `payload`: at most `MAX_DATAGRAM`. */
 export function buildUdpHeader(
   from: IpAddress,
   to: IpAddress,
