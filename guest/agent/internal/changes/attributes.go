@@ -5,13 +5,12 @@ import (
 	"strings"
 	"syscall"
 	"unsafe"
+
+	"microsandbox/agent/internal/tar"
 )
 
-// xattr is an extended attribute.
-type xattr struct{ name, value string }
-
 // attributes are those of a file itself, without what overlayfs keeps there; opaque says that it hides what lies below.
-func attributes(path string) (found []xattr, opaque bool, err error) {
+func attributes(path string) (found []tar.Xattr, opaque bool, err error) {
 	names, err := listXattrs(path)
 	if err != nil {
 		return nil, false, err
@@ -34,9 +33,9 @@ func attributes(path string) (found []xattr, opaque bool, err error) {
 		if err != nil {
 			return nil, false, err
 		}
-		found = append(found, xattr{name, value})
+		found = append(found, tar.Xattr{Name: name, Value: value})
 	}
-	sort.Slice(found, func(i, j int) bool { return found[i].name < found[j].name })
+	sort.Slice(found, func(i, j int) bool { return found[i].Name < found[j].Name })
 	return found, opaque, nil
 }
 

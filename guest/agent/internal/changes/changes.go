@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"microsandbox/agent/internal/failure"
+	"microsandbox/agent/internal/tar"
 )
 
 const (
@@ -47,12 +48,12 @@ func Run() int {
 	} else {
 		return complain(failure.Describe("enter the upper file system", err))
 	}
-	out := newWriter(1)
+	out := tar.NewWriter(1)
 	w := walker{out: out, links: make(map[uint64]string)}
 	if err := w.walk(""); err != nil {
 		return complain(err.Error())
 	}
-	if err := out.close(); err != nil {
+	if err := out.Close(); err != nil {
 		return complain(failure.Describe("write the layer", err))
 	}
 	return 0
@@ -64,7 +65,7 @@ func complain(message string) int {
 }
 
 type walker struct {
-	out *writer
+	out *tar.Writer
 	// links are the first names of files that have several, by inode.
 	links map[uint64]string
 }
@@ -102,7 +103,7 @@ func (w *walker) entry(dir, name, path string) error {
 		if dir != "" {
 			hidden = dir + "/" + hidden
 		}
-		return w.out.mark(hidden)
+		return w.out.Mark(hidden)
 	}
 	if strings.HasPrefix(name, whiteoutPrefix) {
 		return failure.New(failure.InvalidArgument, path+": layers cannot hold a file whose name begins with "+whiteoutPrefix)
@@ -114,98 +115,72 @@ func (w *walker) entry(dir, name, path string) error {
 	if err != nil {
 		return gone(failed("read the attributes of", path, err), err)
 	}
-	e := entry{
-		path: path, mode: st.Mode & 0o7777, uid: st.Uid, gid: st.Gid,
-		seconds: int64(st.Mtim.Sec), nanoseconds: int64(st.Mtim.Nsec), xattrs: xattrs,
+	e := tar.Entry{
+		Path: path, Mode: st.Mode & 0o7777, UID: st.Uid, GID: st.Gid,
+		Seconds: int64(st.Mtim.Sec), Nanoseconds: int64(st.Mtim.Nsec), Xattrs: xattrs,
 	}
 	if kind != syscall.S_IFDIR && uint64(st.Nlink) > 1 {
 		if first, ok := w.links[st.Ino]; ok {
-			e.kind, e.target, e.xattrs = typeLink, first, nil
-			return w.out.header(&e)
+			e.Kind, e.Target, e.Xattrs = tar.TypeLink, first, nil
+			return w.out.Header(&e)
 		}
 		w.links[st.Ino] = path
 	}
 	switch kind {
 	case syscall.S_IFREG:
-		e.kind = typeFile
+		e.Kind = tar.TypeFile
 		return w.file(&e)
 	case syscall.S_IFLNK:
-		e.kind = typeSymlink
-		if e.target, err = os.Readlink("/" + path); err != nil {
+		e.Kind = tar.TypeSymlink
+		if e.Target, err = os.Readlink("/" + path); err != nil {
 			return gone(failed("read the link", path, err), err)
 		}
 	case syscall.S_IFCHR, syscall.S_IFBLK:
-		e.kind = typeChar
+		e.Kind = tar.TypeChar
 		if kind == syscall.S_IFBLK {
-			e.kind = typeBlock
+			e.Kind = tar.TypeBlock
 		}
 		rdev := uint64(st.Rdev)
-		e.major = uint32(rdev>>8&0xfff | rdev>>32&^0xfff)
-		e.minor = uint32(rdev&0xff | rdev>>12&^0xff)
+		e.Major = uint32(rdev>>8&0xfff | rdev>>32&^0xfff)
+		e.Minor = uint32(rdev&0xff | rdev>>12&^0xff)
 	case syscall.S_IFIFO:
-		e.kind = typeFifo
+		e.Kind = tar.TypeFifo
 	case syscall.S_IFDIR:
-		e.kind = typeDirectory
-		if err := w.out.header(&e); err != nil {
+		e.Kind = tar.TypeDirectory
+		if err := w.out.Header(&e); err != nil {
 			return err
 		}
 		if opaque {
-			if err := w.out.mark(path + "/" + opaqueName); err != nil {
+			if err := w.out.Mark(path + "/" + opaqueName); err != nil {
 				return err
 			}
 		}
 		return w.walk(path)
 	}
-	return w.out.header(&e)
+	return w.out.Header(&e)
 }
 
-func (w *walker) file(e *entry) error {
-	fd, err := syscall.Open("/"+e.path, syscall.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+func (w *walker) file(e *tar.Entry) error {
+	fd, err := syscall.Open("/"+e.Path, syscall.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 	if err != nil {
-		return gone(failed("open", e.path, err), err)
+		return gone(failed("open", e.Path, err), err)
 	}
 	defer syscall.Close(fd)
 	var st syscall.Stat_t
 	if err := syscall.Fstat(fd, &st); err != nil {
-		return failed("look at", e.path, err)
+		return failed("look at", e.Path, err)
 	}
 	if st.Mode&syscall.S_IFMT != syscall.S_IFREG {
 		return nil // it became something else meanwhile
 	}
-	e.size = st.Size
+	e.Size = st.Size
 	if st.Blocks*512 < st.Size {
-		e.extents = holes(fd, st.Size)
+		e.Extents = tar.Holes(fd, st.Size)
 	}
-	if err := w.out.header(e); err != nil {
+	if err := w.out.Header(e); err != nil {
 		return err
 	}
-	return w.out.contents(fd, e)
-}
-
-// holes maps a file that takes less than its size; nil if it has no holes worth it, or too many.
-func holes(fd int, size int64) []extent {
-	const seekData, seekHole, most = 3, 4, 100_000
-	extents := []extent{}
-	for at := int64(0); at < size; {
-		start, err := syscall.Seek(fd, at, seekData)
-		if err == syscall.ENXIO {
-			break // a hole to the end
-		}
-		if err != nil || start >= size || len(extents) == most {
-			return nil
-		}
-		end, err := syscall.Seek(fd, start, seekHole)
-		if err != nil || end <= start {
-			return nil
-		}
-		end = min(end, size)
-		extents = append(extents, extent{start, end - start})
-		at = end
-	}
-	if len(extents) == 1 && extents[0].length == size {
-		return nil
-	}
-	return extents
+	return w.out.Contents(fd, e)
 }
 
 func list(dir string) ([]string, error) {

@@ -179,35 +179,3 @@ func TestAMissingDirectoryIsSaid(t *testing.T) {
 		t.Errorf("stderr: %q", errs)
 	}
 }
-
-func TestAFileThatShrinksIsFilledUp(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "f")
-	must(t, os.WriteFile(path, []byte("short"), 0o644))
-	f, err := os.Open(path)
-	must(t, err)
-	defer f.Close()
-	out, err := os.Create(path + ".tar")
-	must(t, err)
-	defer out.Close()
-	w := newWriter(int(out.Fd()))
-	e := entry{kind: typeFile, path: "f", size: 1000}
-	must(t, w.header(&e))
-	must(t, w.contents(int(f.Fd()), &e))
-	must(t, w.close())
-	layer, err := os.ReadFile(path + ".tar")
-	must(t, err)
-	_, _, data := read(t, layer)
-	if data["f"] != "short"+strings.Repeat("\x00", 995) {
-		t.Errorf("%q", data["f"])
-	}
-}
-
-func TestTimes(t *testing.T) {
-	for want, at := range map[string][2]int64{
-		"5": {5, 0}, "-5": {-5, 0}, "5.25": {5, 250_000_000}, "-4.75": {-5, 250_000_000}, "-0.5": {-1, 500_000_000}, "0.000000001": {0, 1},
-	} {
-		if got := decimal(at[0], at[1]); got != want {
-			t.Errorf("%v: %s, not %s", at, got, want)
-		}
-	}
-}

@@ -2,7 +2,6 @@ package files
 
 import (
 	"strings"
-	"syscall"
 
 	"microsandbox/agent/internal/failure"
 	"microsandbox/agent/internal/wire"
@@ -65,29 +64,12 @@ func (r *request) number(key string, max, otherwise uint64) (uint64, *failure.Fa
 	return n, nil
 }
 
-// codes are what a failed system call means to who has asked for it.
-var codes = map[syscall.Errno]string{
-	syscall.ENOENT: failure.NotFound,
-	syscall.EEXIST: failure.AlreadyExists, syscall.ENOTEMPTY: failure.InvalidState,
-	syscall.EACCES: failure.PermissionDenied, syscall.EPERM: failure.PermissionDenied, syscall.EROFS: failure.PermissionDenied,
-	syscall.ENOTDIR: failure.InvalidArgument, syscall.EISDIR: failure.InvalidArgument, syscall.EINVAL: failure.InvalidArgument,
-	syscall.ELOOP: failure.InvalidArgument, syscall.ENAMETOOLONG: failure.InvalidArgument, syscall.EXDEV: failure.InvalidArgument,
-	syscall.ENOSPC: failure.ResourceExhausted, syscall.EDQUOT: failure.ResourceExhausted, syscall.EMFILE: failure.ResourceExhausted,
-	syscall.ENFILE: failure.ResourceExhausted, syscall.ENOMEM: failure.ResourceExhausted, syscall.EFBIG: failure.ResourceExhausted,
-	syscall.EMLINK: failure.ResourceExhausted, syscall.EBUSY: failure.InvalidState, syscall.ETXTBSY: failure.InvalidState,
-	syscall.ENXIO: failure.InvalidArgument, syscall.ENOTSUP: failure.Unsupported, syscall.ENOSYS: failure.Unsupported,
-}
-
 // cannot says what failed with which file, or nil if nothing did.
 func cannot(what, path string, err error) *failure.Failure {
 	if err == nil {
 		return nil
 	}
-	code := failure.Internal
-	if errno, ok := err.(syscall.Errno); ok && codes[errno] != "" {
-		code = codes[errno]
-	}
-	return failure.New(code, failure.Describe("cannot "+what+" "+path, err))
+	return failure.Of("cannot "+what+" "+path, err)
 }
 
 // valid makes a text of what may hold a name that is not UTF-8, bounded so that a message holds it.

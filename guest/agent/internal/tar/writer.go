@@ -1,95 +1,65 @@
-package changes
+package tar
 
 import (
 	"strconv"
 	"syscall"
+
+	"microsandbox/agent/internal/failure"
 )
 
-// The types of tar entries (POSIX.1-2017, pax, "ustar Interchange Format").
-const (
-	typeFile      = '0'
-	typeLink      = '1'
-	typeSymlink   = '2'
-	typeChar      = '3'
-	typeBlock     = '4'
-	typeDirectory = '5'
-	typeFifo      = '6'
-	typePAX       = 'x'
-
-	block = 512
-	// maxOctal7 and maxOctal11 are the largest numbers of a header's fields.
-	maxOctal7  = 1<<21 - 1
-	maxOctal11 = 1<<33 - 1
-)
-
-// entry is what a tar says of a file. Names are bytes.
-type entry struct {
-	kind                 byte
-	path, target         string
-	mode, uid, gid       uint32
-	seconds, nanoseconds int64
-	size                 int64
-	extents              []extent // of a file with holes: the parts that are stored
-	major, minor         uint32
-	xattrs               []xattr
-}
-
-// extent is a part of a file.
-type extent struct{ offset, length int64 }
-
-// writer gathers a tar into large writes.
-type writer struct {
+// Writer gathers a tar into large writes.
+type Writer struct {
 	fd      int
 	pending []byte
 }
 
-func newWriter(fd int) *writer { return &writer{fd: fd, pending: make([]byte, 0, 64<<10)} }
+func NewWriter(fd int) *Writer { return &Writer{fd: fd, pending: make([]byte, 0, 64<<10)} }
 
-// mark writes an empty file that stands for something: a whiteout.
-func (w *writer) mark(path string) error { return w.header(&entry{kind: typeFile, path: path}) }
+// Mark writes an empty file that stands for something: a whiteout.
+func (w *Writer) Mark(path string) error { return w.Header(&Entry{Kind: TypeFile, Path: path}) }
 
-// header writes all that stands before an entry's contents: a PAX header for what does not fit the plain one, and the map of a
+// Header writes all that stands before an entry's contents: a PAX header for what does not fit the plain one, and the map of a
 // file with holes (GNU's sparse format, PAX 1.0).
-func (w *writer) header(e *entry) error {
-	path := e.path
-	if e.kind == typeDirectory {
+func (w *Writer) Header(e *Entry) error {
+	path := e.Path
+	if e.Kind == TypeDirectory {
 		path += "/"
 	}
-	stored := e.size
+	stored := e.Size
 	var sparse []byte
 	var records []byte
-	if e.extents != nil {
-		sparse = sparseMap(e.extents, e.size)
+	if e.Extents != nil {
+		sparse = sparseMap(e.Extents, e.Size)
 		stored = int64(len(sparse)) + e.stored()
 		records = record(records, "GNU.sparse.major", "1")
 		records = record(records, "GNU.sparse.minor", "0")
 		records = record(records, "GNU.sparse.name", path)
-		records = record(records, "GNU.sparse.realsize", strconv.FormatInt(e.size, 10))
+		records = record(records, "GNU.sparse.realsize", strconv.FormatInt(e.Size, 10))
 	}
 	if !plain(path) {
 		records = record(records, "path", path)
 	}
-	if !plain(e.target) {
-		records = record(records, "linkpath", e.target)
+	if !plain(e.Target) {
+		records = record(records, "linkpath", e.Target)
 	}
-	if e.uid > maxOctal7 {
-		records = record(records, "uid", strconv.FormatUint(uint64(e.uid), 10))
+	if e.UID > maxOctal7 {
+		records = record(records, "uid", strconv.FormatUint(uint64(e.UID), 10))
 	}
-	if e.gid > maxOctal7 {
-		records = record(records, "gid", strconv.FormatUint(uint64(e.gid), 10))
+	if e.GID > maxOctal7 {
+		records = record(records, "gid", strconv.FormatUint(uint64(e.GID), 10))
 	}
 	if stored > maxOctal11 {
 		records = record(records, "size", strconv.FormatInt(stored, 10))
 	}
-	if e.nanoseconds != 0 || e.seconds < 0 || e.seconds > maxOctal11 {
-		records = record(records, "mtime", decimal(e.seconds, e.nanoseconds))
+	if e.Nanoseconds != 0 || e.Seconds < 0 || e.Seconds > maxOctal11 {
+		records = record(records, "mtime", decimal(e.Seconds, e.Nanoseconds))
 	}
-	for _, x := range e.xattrs {
-		records = record(records, "SCHILY.xattr."+escape(x.name), x.value)
+	for _, x := range e.Xattrs {
+		records = record(records, "SCHILY.xattr."+escape(x.Name), x.Value)
 	}
 	if len(records) > 0 {
-		about := entry{kind: typePAX, path: "PaxHeaders/entry", mode: 0o644}
-		if err := w.write(headerBlock(&about, about.path, int64(len(records)))); err != nil {
+		about := Entry{Kind: typePAX, Path: "PaxHeaders/entry", Mode: 0o644}
+		if err := w.write(headerBlock(&about, about.Path, int64(len(records)))); err != nil {
 			return err
 		}
 		if err := w.padded(records); err != nil {
@@ -102,23 +72,23 @@ func (w *writer) header(e *entry) error {
 	return w.write(sparse)
 }
 
-// contents writes a file's bytes as its header has announced them: one that has become shorter is filled up with zeros.
-func (w *writer) contents(fd int, e *entry) error {
-	extents := e.extents
+// Contents writes a file's bytes as its header has announced them: one that has become shorter is filled up with zeros.
+func (w *Writer) Contents(fd int, e *Entry) error {
+	extents := e.Extents
 	if extents == nil {
-		extents = []extent{{0, e.size}}
+		extents = []Extent{{0, e.Size}}
 	}
 	buffer := make([]byte, 64<<10)
 	var total int64
 	for _, x := range extents {
-		for at := x.offset; at < x.offset+x.length; {
-			piece := buffer[:min(int64(len(buffer)), x.offset+x.length-at)]
+		for at := x.Offset; at < x.Offset+x.Length; {
+			piece := buffer[:min(int64(len(buffer)), x.Offset+x.Length-at)]
 			n, err := syscall.Pread(fd, piece, at)
 			if err == syscall.EINTR {
 				continue
 			}
 			if err != nil {
-				return failed("read", e.path, err)
+				return failure.New(failure.Internal, failure.Describe("read "+e.Path, err))
 			}
 			if n == 0 {
 				clear(piece)
@@ -129,34 +99,34 @@ func (w *writer) contents(fd int, e *entry) error {
 			}
 			at += int64(n)
 		}
-		total += x.length
+		total += x.Length
 	}
 	return w.write(make([]byte, padding(total)))
 }
 
-// close ends the archive.
-func (w *writer) close() error {
+// Close ends the archive.
+func (w *Writer) Close() error {
 	if err := w.write(make([]byte, 2*block)); err != nil {
 		return err
 	}
 	return w.flush()
 }
 
-func (e *entry) stored() (bytes int64) {
-	for _, x := range e.extents {
-		bytes += x.length
+func (e *Entry) stored() (bytes int64) {
+	for _, x := range e.Extents {
+		bytes += x.Length
 	}
 	return bytes
 }
 
-func (w *writer) padded(data []byte) error {
+func (w *Writer) padded(data []byte) error {
 	if err := w.write(data); err != nil {
 		return err
 	}
 	return w.write(make([]byte, padding(int64(len(data)))))
 }
 
-func (w *writer) write(data []byte) error {
+func (w *Writer) write(data []byte) error {
 	w.pending = append(w.pending, data...)
 	if len(w.pending) < 64<<10 {
 		return nil
@@ -164,7 +134,7 @@ func (w *writer) write(data []byte) error {
 	return w.flush()
 }
 
-func (w *writer) flush() error {
+func (w *Writer) flush() error {
 	for rest := w.pending; len(rest) > 0; {
 		n, err := syscall.Write(w.fd, rest)
 		if err == syscall.EINTR {
@@ -179,23 +149,23 @@ func (w *writer) flush() error {
 	return nil
 }
 
-func headerBlock(e *entry, path string, size int64) []byte {
+func headerBlock(e *Entry, path string, size int64) []byte {
 	b := make([]byte, block)
 	copy(b[:100], path)
-	octal(b[100:108], uint64(e.mode))
-	octal(b[108:116], uint64(fit(e.uid)))
-	octal(b[116:124], uint64(fit(e.gid)))
+	octal(b[100:108], uint64(e.Mode))
+	octal(b[108:116], uint64(fit(e.UID)))
+	octal(b[116:124], uint64(fit(e.GID)))
 	if size <= maxOctal11 {
 		octal(b[124:136], uint64(size))
 	} else {
 		octal(b[124:136], 0)
 	}
-	octal(b[136:148], uint64(min(max(e.seconds, 0), maxOctal11)))
-	b[156] = e.kind
-	copy(b[157:257], e.target)
+	octal(b[136:148], uint64(min(max(e.Seconds, 0), maxOctal11)))
+	b[156] = e.Kind
+	copy(b[157:257], e.Target)
 	copy(b[257:265], "ustar\x0000")
-	octal(b[329:337], uint64(e.major))
-	octal(b[337:345], uint64(e.minor))
+	octal(b[329:337], uint64(e.Major))
+	octal(b[337:345], uint64(e.Minor))
 	for i := 148; i < 156; i++ {
 		b[i] = ' '
 	}
@@ -284,21 +254,21 @@ func decimal(seconds, nanoseconds int64) string {
 	return sign + strconv.FormatInt(seconds, 10) + "." + digits
 }
 
-func sparseMap(extents []extent, size int64) []byte {
+func sparseMap(extents []Extent, size int64) []byte {
 	// GNU tar makes a file as long as its last piece reaches: one that ends in a hole needs an empty piece there.
 	last := int64(0)
 	if n := len(extents); n > 0 {
-		last = extents[n-1].offset + extents[n-1].length
+		last = extents[n-1].Offset + extents[n-1].Length
 	}
 	all := extents
 	if last < size {
-		all = append(append([]extent{}, extents...), extent{size, 0})
+		all = append(append([]Extent{}, extents...), Extent{size, 0})
 	}
 	b := strconv.AppendInt(nil, int64(len(all)), 10)
 	b = append(b, '\n')
 	for _, x := range all {
-		b = append(strconv.AppendInt(b, x.offset, 10), '\n')
-		b = append(strconv.AppendInt(b, x.length, 10), '\n')
+		b = append(strconv.AppendInt(b, x.Offset, 10), '\n')
+		b = append(strconv.AppendInt(b, x.Length, 10), '\n')
 	}
 	return append(b, make([]byte, padding(int64(len(b))))...)
 }
