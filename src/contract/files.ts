@@ -167,3 +167,22 @@ export interface ListFilesRequest {
   depth?: number | undefined;
   glob?: string | undefined;
 }
+
+/** What is packed as a tar. */
+export interface PackFilesRequest {
+  path: string;
+  /** If the path is a link, pack what it leads to. Links below are never followed. */
+  follow?: boolean | undefined;
+}
+
+/** Where a tar is put, and whose it becomes. */
+export interface ExtractFilesRequest {
+  /** A folder that is there. */
+  path: string;
+  /** Default 0. */
+  uid?: number | undefined;
+  /** Default 0. */
+  gid?: number | undefined;
+  /** Take the owners from the tar, by number. Default false. */
+  keepOwners?: boolean | undefined;
+}

@@ -6,6 +6,7 @@ import type {
   Event,
   ExecSpec,
   ExitStatus,
+  ExtractFilesRequest,
   FileEntry,
   FileOperation,
   FileResult,
@@ -16,6 +17,7 @@ import type {
   LoginRequest,
   LogRecord,
   OutputFrom,
+  PackFilesRequest,
   ProcessInfo,
   ProcessStart,
   Progress,
@@ -107,6 +109,10 @@ export interface SandboxFiles {
   /** In pages, in the order of the folder. */
   list(request: ListFilesRequest): Promise<AsyncIterable<FileEntry[]>>;
   operate(operation: FileOperation): Promise<FileResult>;
+  /** A file or a folder as a tar, as it is taken. What comes before the first byte names what cannot be packed. */
+  pack(request: PackFilesRequest, signal?: AbortSignal): Promise<ByteStream>;
+  /** Puts the entries of a tar below a folder. What was put there before an error stays. */
+  extract(request: ExtractFilesRequest, tar: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<void>;
 }
 
 export interface ExecContext extends OperationContext {

@@ -2,11 +2,13 @@ import { PassThrough, Readable, Writable } from "node:stream";
 import { SandboxError } from "../contract/errors.ts";
 import type {
   DiskUsage,
+  ExtractFilesRequest,
   FileEntry,
   FileOperationInput,
   FileResult,
   FileStat,
   ListFilesRequest,
+  PackFilesRequest,
   ReadFileRequest,
   WriteFileRequest,
 } from "../contract/index.ts";
@@ -26,6 +28,8 @@ export interface FileCallOptions extends Omit<CallOptions, "connection"> {
 export type ReadFileOptions = FileCallOptions & Omit<ReadFileRequest, "path" | "user">;
 export type WriteFileOptions = FileCallOptions & Omit<WriteFileRequest, "path" | "user">;
 export type ListFilesOptions = FileCallOptions & Omit<ListFilesRequest, "path" | "user">;
+export type ArchiveOptions = Omit<CallOptions, "connection"> & Omit<PackFilesRequest, "path">;
+export type ExtractOptions = Omit<CallOptions, "connection"> & Omit<ExtractFilesRequest, "path">;
 type OptionsOf<Op extends FileOperationInput["op"]> = FileCallOptions &
   Omit<Extract<FileOperationInput, { op: Op }>, "op" | "path" | "user" | "to" | "target" | "owner">;
 
@@ -81,18 +85,11 @@ export class Files {
   ): Promise<number> {
     const { signal, deadlineMs, mode, ...query } = options;
     const text = pathText(path);
-    const bytes = typeof data === "string" ? Buffer.from(data) : data;
-    const upload =
-      bytes instanceof Uint8Array
-        ? Readable.from(bytes.length === 0 ? [] : [bytes], { objectMode: false })
-        : bytes instanceof Readable
-          ? bytes
-          : Readable.from(bytes, { objectMode: false });
     const result = await this.#connection.json<{ bytes: number }>({
       method: "PUT",
       path: `${this.#url}/content`,
       query: { path: text, ...query, mode: mode?.toString(8) },
-      upload,
+      upload: uploadOf(typeof data === "string" ? Buffer.from(data) : data),
       headers: { "content-type": "application/octet-stream" },
       signal,
       deadlineMs,
@@ -135,6 +132,55 @@ export class Files {
     } finally {
       response.destroy();
     }
+  }
+
+  /**
+   * A file or a folder as a tar (PAX, files with holes as GNU's sparse format 1.0). The names begin with the last of the path; with a
+   * path that ends in `/.`, and for `/`, with `.`: `/a/b` gives `b` and `b/x`, `/a/b/.` gives `.` and `./x`. Left out are sockets and
+   * what the kernel makes up (`/proc`, `/sys`). The stream fails if it does not come to its end.
+   */
+  archive(path: FilePath, options: ArchiveOptions = {}): Promise<Readable> {
+    const { signal, deadlineMs, ...query } = options;
+    const text = pathText(path);
+    return downloadTar(this.#connection, {
+      method: "GET",
+      path: this.#archiveUrl,
+      query: { path: text, ...query },
+      signal,
+      deadlineMs,
+      purpose: `read ${text}`,
+    });
+  }
+
+  /**
+   * Puts what a tar holds into a folder that is there. A file takes the place of a file or a link; a folder that is there is added to,
+   * and keeps its mode and owner. Nothing is put outside the folder, through a link neither. What was put there before an error stays.
+   *
+   * @param tar not compressed
+   * @throws `already_exists` for a file in the place of a folder or the other way round, `invalid_argument` for what is no tar or leads
+   * out of the folder
+   */
+  async extract(
+    folder: FilePath,
+    tar: Uint8Array | Readable | AsyncIterable<Uint8Array>,
+    options: ExtractOptions = {},
+  ): Promise<void> {
+    const { signal, deadlineMs, ...query } = options;
+    const text = pathText(folder);
+    await this.#connection.json({
+      method: "PUT",
+      path: this.#archiveUrl,
+      query: { path: text, ...query },
+      upload: uploadOf(tar),
+      headers: { "content-type": "application/x-tar" },
+      signal,
+      deadlineMs,
+      purpose: `write into ${text}`,
+    });
+  }
+
+  get #archiveUrl(): string {
+    return this.#url.replace(/files$/, "archive");
   }
 
   /** What a path leads to. */
@@ -230,6 +276,12 @@ export class Files {
       purpose: `${operation.op} ${operation.path}`,
     });
   }
+}
+
+function uploadOf(bytes: Uint8Array | Readable | AsyncIterable<Uint8Array>): Readable {
+  if (bytes instanceof Readable) return bytes;
+  const pieces = bytes instanceof Uint8Array ? (bytes.length === 0 ? [] : [bytes]) : bytes;
+  return Readable.from(pieces, { objectMode: false });
 }
 
 /** Takes bytes for a request that runs as long as they come. */

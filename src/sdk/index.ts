@@ -53,6 +53,8 @@ export { type ExecEvent, ExecProcess, type ExecStdin } from "./exec-process.ts";
 export { ExecResult } from "./exec-result.ts";
 export { pathBytes } from "./file-path.ts";
 export type {
+  ArchiveOptions,
+  ExtractOptions,
   FileCallOptions,
   FilePath,
   Files,

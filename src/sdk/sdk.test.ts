@@ -193,6 +193,26 @@ test("a stream's failure is the same in all its promises", async () => {
   }
 });
 
+test("trees as tars: what fails before the first byte has its code, what fails later is no end", async () => {
+  const whole = await (await box.files.archive("/a b", { follow: true })).toArray();
+  expect(Buffer.concat(whole).toString()).toBe("/a b true");
+  expect((await failure(box.files.archive("/missing"))).code).toBe("not_found");
+  const broken = await box.files.archive("/broken");
+  expect(await failure(broken.toArray())).toMatchObject({ code: "unavailable" });
+  await box.files.extract("/to", Buffer.from("x"));
+  const taken = box.files.extract("/taken", Readable.from([Buffer.alloc(200_000)]), {
+    uid: 7,
+    keepOwners: true,
+  });
+  expect(await failure(taken)).toMatchObject({
+    code: "already_exists",
+    message: '200000 bytes, {"uid":7,"keepOwners":true}',
+  });
+  expect((await failure(box.files.extract("/to", Buffer.from("x"), { gid: -1 }))).code).toBe(
+    "invalid_argument",
+  );
+});
+
 test("run: one command, one sandbox, gone afterwards", async () => {
   const told: string[] = [];
   const onProgress = ({ task }: { task: string }) => told.push(task);

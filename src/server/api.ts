@@ -2,6 +2,7 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import { SandboxError } from "../contract/index.ts";
+import { addArchiveRoutes } from "./archive.ts";
 import type { ApiContext } from "./context.ts";
 import { openApiDocument } from "./document.ts";
 import { addEventRoutes } from "./events.ts";
@@ -26,7 +27,7 @@ export type { ApiContext } from "./context.ts";
 /** Room for 16 MiB of stdin as base64, and its command. */
 const MAX_JSON_BYTES = 24 * 1024 * 1024;
 /** What takes a tar or a file as its body, with a larger bound of its own (upload.ts). */
-const STREAMED = /^\/v1\/(?:images\/(?:import|load|build)|sandboxes\/[^/]+\/files\/content)$/;
+const STREAMED = /^\/v1\/(?:images\/(?:import|load|build)|sandboxes\/[^/]+\/(?:files\/content|archive))$/;
 
 /** The HTTP API, without its transport. */
 export function createApi(context: ApiContext): OpenAPIHono {
@@ -59,6 +60,7 @@ export function createApi(context: ApiContext): OpenAPIHono {
   addSandboxRoutes(api, context);
   addExecRoutes(api, context);
   addFileRoutes(api, context);
+  addArchiveRoutes(api, context);
   addProcessRoutes(api, context);
   addLogRoutes(api, context);
   addMetricsRoutes(api, context);

@@ -20,5 +20,19 @@ export function localFiles(name: string): SandboxFiles {
     async operate({ op, path }) {
       throw new SandboxError("unsupported", `sandbox ${name} cannot ${op} ${path}`);
     },
+    async pack({ path, follow = false }) {
+      if (path === "/missing") throw new SandboxError("not_found", `cannot read ${path}`);
+      return (async function* () {
+        yield Buffer.from(`${path} ${follow}`);
+        if (path === "/broken") throw new SandboxError("internal", `cannot read ${path}`);
+      })();
+    },
+    async extract({ path, ...owners }, tar) {
+      let bytes = 0;
+      for await (const piece of tar) bytes += piece.length;
+      if (path === "/taken") {
+        throw new SandboxError("already_exists", `${bytes} bytes, ${JSON.stringify(owners)}`);
+      }
+    },
   };
 }

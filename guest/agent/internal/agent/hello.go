@@ -10,6 +10,8 @@ var capabilities = [...]string{
 	"tree",
 	"pty",
 	"stats",
+	"archive",
+	"extract",
 	"files",
 	"folder",
 	"network",

@@ -5,6 +5,7 @@ package builtin
 import (
 	"strings"
 
+	"microsandbox/agent/internal/archive"
 	"microsandbox/agent/internal/changes"
 	"microsandbox/agent/internal/files"
 	"microsandbox/agent/internal/folder"
@@ -26,6 +27,8 @@ type Builtin struct {
 }
 
 var all = map[string]*Builtin{
+	"archive": {Run: archive.Pack},
+	"extract": {Run: archive.Extract},
 	"changes": {Run: func([]string) int { return changes.Run() }, Upper: true},
 	"files":   {Run: func([]string) int { return files.Run() }},
 	"folder":  {Run: folder.Run, Lasts: true, Mounts: true},

@@ -1,22 +1,23 @@
 import type {
+  ExtractFilesRequest,
   FileEntry,
   FileOperation,
   FileResult,
   ListFilesRequest,
+  PackFilesRequest,
   ReadFileRequest,
   WriteFileRequest,
 } from "../../../contract/index.ts";
 import type { SandboxFiles } from "../../engine.ts";
-import type { GuestProcess, ProcessSpec } from "../../guest/index.ts";
+import type { ProcessSpec } from "../../guest/index.ts";
 import type { Vigil } from "../vigil.ts";
+import { extractFiles, packFiles, type Start } from "./archive.ts";
 import { FilesProcess } from "./files-process.ts";
 import { pathBytes } from "./path-bytes.ts";
 import { readPath, readStat, readUsage, timeOf } from "./stat.ts";
 import { listFiles, readFile, writeFile } from "./transfer.ts";
 
 const PROCESS: ProcessSpec = { argv: ["files"], builtin: "files", stdin: true };
-
-type Start = (spec: ProcessSpec) => Promise<GuestProcess>;
 
 /** The files of one sandbox. The process that serves them is started when it is first needed, and again when it has ended. */
 export class GuestFiles implements SandboxFiles {
@@ -58,6 +59,23 @@ export class GuestFiles implements SandboxFiles {
   /** Ends the process that serves them, with what is under way. It is started anew when it is needed. */
   release(): void {
     this.#current?.release();
+  }
+
+  async pack(request: PackFilesRequest, signal?: AbortSignal): Promise<AsyncGenerator<Buffer>> {
+    return this.#vigil.reading(await packFiles(this.#start, this.#name, request, signal));
+  }
+
+  async extract(
+    request: ExtractFilesRequest,
+    tar: AsyncIterable<Uint8Array>,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const done = this.#vigil.busy();
+    try {
+      await extractFiles(this.#start, this.#name, request, tar, signal);
+    } finally {
+      done();
+    }
   }
 
   async #use<T>(use: (files: FilesProcess) => Promise<T>): Promise<T> {
