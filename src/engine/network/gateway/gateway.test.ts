@@ -66,6 +66,27 @@ describe("who sends", () => {
     expect(wired.flows).toEqual([]);
   });
 
+  test("a piece from another address is not kept", () => {
+    const wired = new WiredGateway();
+    const fragment = { identification: 1, offset: 0, more: true };
+    wired.packet({ ...own, source: ip("10.209.0.3"), fragment }, new Uint8Array(8));
+    wired.packet(
+      { ...own, source: ip("10.209.0.3"), fragment: { ...fragment, offset: 8, more: false } },
+      datagram,
+    );
+    expect([wired.gateway.drops.all(), wired.flows]).toEqual([{ "source-address": 2 }, []]);
+  });
+
+  test.each(["fd6d:7362::3", "2001:db8::2", "::1"])("%s gets no answers on the link either", (source) => {
+    const wired = new WiredGateway();
+    const options = { source: ip(source), hopLimit: 255 };
+    const target = Uint8Array.from([0, 0, 0, 0, ...GATEWAY[6].bytes]);
+    wired.icmp(GATEWAY[6], { type: 135, code: 0, rest: target }, options);
+    wired.icmp(ip("ff02::2"), { type: 133, code: 0, rest: new Uint8Array(4) }, options);
+    wired.icmp(GATEWAY[6], { type: 128, code: 0, rest: new Uint8Array(4) }, options);
+    expect([wired.gateway.drops.all(), wired.frames]).toEqual([{ "source-address": 3 }, []]);
+  });
+
   test("what is for many goes nowhere", () => {
     const wired = new WiredGateway();
     for (const address of ["224.0.0.251", "255.255.255.255", "10.209.0.255", "ff02::fb", "240.0.0.1"])

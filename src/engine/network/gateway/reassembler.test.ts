@@ -156,17 +156,27 @@ describe("bounds", () => {
     expect(reassembler.add(piece(4, whole, 2000, 4000, 4))).toBeDefined();
   });
 
+  test("the oldest packet goes when they are too long", () => {
+    const { reassembler } = setUp({ bytes: 5_000 });
+    for (let id = 0; id < 10; id++) {
+      reassembler.add(piece(4, whole, 0, 2000, id));
+      expect(reassembler.held).toBeLessThanOrEqual(5_000);
+    }
+    expect(reassembler.add(piece(4, whole, 2000, 4000, 7))).toBeUndefined();
+    expect(reassembler.add(piece(4, whole, 2000, 4000, 9))).toBeDefined();
+  });
+
   test("what is held is bounded, also by many pieces of eight bytes", () => {
     fc.assert(
       fc.property(
         versions,
         fc.array(fc.tuple(fc.nat(40), fc.nat(480), fc.nat(30)), { maxLength: 400 }),
         (version, sent) => {
-          const { reassembler } = setUp({ bytes: 10_000, packets: 16 });
+          const { reassembler } = setUp({ bytes: 3_000, packets: 16 });
           for (const [id, unit, units] of sent) {
             const start = unit * 8;
             reassembler.add(piece(version, whole, start, Math.min(4000, start + 8 + units * 8), id));
-            expect(reassembler.held).toBeLessThanOrEqual(10_000);
+            expect(reassembler.held).toBeLessThanOrEqual(3_000);
             expect(reassembler.held).toBeGreaterThanOrEqual(0);
           }
           reassembler.close();

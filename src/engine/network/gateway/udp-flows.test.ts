@@ -65,7 +65,14 @@ describe.each([4, 6] as const)("IPv%d", (version) => {
     flow.reply(bytes("hello?"));
     const quote = wired.frames[0]!.subarray(14);
     const [type, code] = version === 4 ? [3, 3] : [1, 4];
-    wired.icmp(remote, { type, code, rest: Uint8Array.from([0, 0, 0, 0, ...quote.subarray(0, 60)]) });
+    const refuse = (about: Uint8Array) =>
+      wired.icmp(remote, { type, code, rest: Uint8Array.from([0, 0, 0, 0, ...about]) });
+    const others = Uint8Array.from(quote);
+    others[version === 4 ? 19 : 39]! ^= 1;
+    refuse(others);
+    refuse(quote.subarray(0, 20));
+    expect([flow.closed, wired.gateway.drops.get("protocol")]).toEqual([false, 2]);
+    refuse(quote);
     expect([flow.closed, wired.gateway.udpFlows]).toEqual([true, 0]);
   });
 });
@@ -120,7 +127,7 @@ test("what nobody reads is bounded, for a flow and for all", async () => {
   expect(wired.gateway.drops.get("queue")).toBe(36 + 11);
   expect((await read(wired.flows[0]!, 64)).length).toBe(64);
   wired.flows[1]!.close();
-  wired.udp(REMOTE[4], 2, new Uint8Array(10_000));
+  for (let i = 0; i < 9; i++) wired.udp(REMOTE[4], 2, new Uint8Array(10_000));
   expect([wired.flows.length, wired.gateway.drops.get("queue")]).toEqual([3, 47]);
 });
 
