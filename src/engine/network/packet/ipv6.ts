@@ -12,6 +12,7 @@ const HOP_BY_HOP = 0;
 const ROUTING = 43;
 const FRAGMENT = 44;
 const DESTINATION_OPTIONS = 60;
+const EXTENSIONS = new Set([HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS]);
 const NEXT_HEADER_AT = 6;
 const EXTENSION_UNIT = 8;
 const MAX_EXTENSIONS = 8;
@@ -51,7 +52,7 @@ function walk(packet: Uint8Array): Chain | undefined {
   const chain: Chain = { protocolAt: NEXT_HEADER_AT, end: IPV6_HEADER, fragment: undefined };
   for (let count = 0; ; count++) {
     const kind = packet[chain.protocolAt]!;
-    if (![HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION_OPTIONS].includes(kind)) return chain;
+    if (!EXTENSIONS.has(kind)) return chain;
     const start = chain.end;
     if (count === MAX_EXTENSIONS || start + EXTENSION_UNIT > packet.length) return undefined;
     if (kind === HOP_BY_HOP && count > 0) return undefined;
