@@ -124,7 +124,10 @@ export class Gateway implements Disposable {
     this.tcp.resume();
   }
 
-  /** Tells the guest by an ICMP error that what a request asks for cannot be had. Whoever calls drops the request after. */
+  /**
+   * Tells the guest by an ICMP error that what a request asks for cannot be had. Whoever calls drops the request after.
+   * @param request the very object that the handler was given: with it is kept what the error quotes
+   */
   unreachable(request: FlowAddress, code: Unreachable): void {
     this.#errors.unreachable(this.#quotes.get(request), code);
   }
