@@ -11,6 +11,7 @@ const BENCHES: Record<string, () => Promise<{ run: (bench: Workbench, n?: number
   startup: () => import("./startup.ts"),
   density: () => import("./density.ts"),
   exec: () => import("./exec.ts"),
+  files: () => import("./files.ts"),
   boot: () => import("./boot.ts"),
   image: () => import("./image.ts"),
 };

@@ -39,6 +39,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/shell.ts"),
   },
   {
+    name: "cp",
+    group: SANDBOXES,
+    summary: "copy files between this machine and a sandbox",
+    load: () => import("./commands/cp.ts"),
+  },
+  {
     name: "ps",
     group: SANDBOXES,
     summary: "list the processes of a sandbox; without one, list sandboxes",

@@ -13,6 +13,8 @@ import type {
   WriteFileRequest,
 } from "../contract/index.ts";
 import type { Connection } from "./connection.ts";
+import type { CopyOptions } from "./copy/copy.ts";
+import type { CopyProgress, Unpacked } from "./copy/unpack.ts";
 import { pathText } from "./file-path.ts";
 import { jsonLines } from "./json-lines.ts";
 import { type CallOptions, QUICK_MS } from "./options.ts";
@@ -110,6 +112,26 @@ export class Files {
     options: Omit<WriteFileOptions, "offset" | "append" | "atomic"> = {},
   ): Promise<number> {
     return this.write(path, data, { ...options, append: true });
+  }
+
+  /**
+   * Copies a file or a folder of this machine into the sandbox, as `msb cp` does: into a folder that is there, or under the name
+   * that is given; `from/.` means what is in a folder. What is copied is root's. Deadline: none.
+   *
+   * @throws SandboxError also `not_found` for a source that is not there, `unavailable` if this machine has no `tar` program
+   */
+  async upload(from: string, to: string, options: CopyOptions = {}): Promise<CopyProgress> {
+    return (await import("./copy/copy.ts")).copyIn(this, from, to, options);
+  }
+
+  /**
+   * Copies a file or a folder of the sandbox to this machine, by the rules of `upload`. What is in the sandbox may be hostile: nothing
+   * outside of the destination is touched, no link is followed, and setuid, setgid, devices and FIFOs do not come along. Deadline: none.
+   *
+   * @returns what was copied, and what was left out
+   */
+  async download(from: string, to: string, options: CopyOptions = {}): Promise<Unpacked> {
+    return (await import("./copy/copy.ts")).copyOut(this, from, to, options);
   }
 
   /** What is in a folder, in its own order, with paths relative to it. Memory stays bounded however much it is. */

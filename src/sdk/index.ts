@@ -47,6 +47,8 @@ export type {
 } from "../contract/index.ts";
 export { AttachedProcess } from "./attached-process.ts";
 export { type Connection, type ConnectOptions, connect } from "./connection.ts";
+export type { CopyOptions } from "./copy/copy.ts";
+export type { CopyProgress, Unpacked } from "./copy/unpack.ts";
 export { Daemon, type StartedDaemon } from "./daemon.ts";
 export { type EventOptions, events } from "./events.ts";
 export { type ExecEvent, ExecProcess, type ExecStdin } from "./exec-process.ts";
