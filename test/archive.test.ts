@@ -170,31 +170,14 @@ test("what cannot be done is said, with its code, and breaks no sandbox", async 
   await expect(files.archive("/root")).rejects.toMatchObject({ code: "invalid_state" });
 });
 
-test("20,000 small files go both ways in one stream each", async () => {
-  const source = join(host, "many");
-  for (let folder = 0; folder < 20; folder++) {
-    await mkdir(join(source, `d${folder}`), { recursive: true });
-    for (let file = 0; file < 1000; file++)
-      await writeFile(join(source, `d${folder}/f${file}`), `${folder} ${file}\n`);
-  }
-  await using sandbox = await driver.create({ memoryMiB: 1024 });
-  await sh(sandbox, "mkdir /root/many");
-  const started = Date.now();
-  await sandbox.files.extract("/root/many", pack(source));
-  const between = Date.now();
-  await unpack(await sandbox.files.archive("/root/many/."), join(host, "many-back"));
-  console.log(`20,000 files: in ${between - started} ms, out ${Date.now() - between} ms`);
-  expect(await listOf(join(host, "many-back"))).toBe(await listOf(source));
-}, 300_000);
-
-test("1 GiB, half of it each way, goes in bounded memory of the daemon", async () => {
+test("200 MiB each way go in bounded memory of the daemon", async () => {
   await using sandbox = await driver.create({ memoryMiB: 512 });
   const pid = await driver.daemonPid();
   await writeFile(`/proc/${pid}/clear_refs`, "5"); // VmHWM begins anew
   const peak = async () =>
     Number(/VmHWM:\s+(\d+)/.exec(await readFile(`/proc/${pid}/status`, "utf8"))![1]) / 1024;
   const before = await peak();
-  const size = 2 ** 29;
+  const size = 200 * 2 ** 20;
   const piece = Buffer.alloc(2 ** 20, 1);
   const head = await headOf("big", size);
   const body = async function* () {
@@ -207,7 +190,7 @@ test("1 GiB, half of it each way, goes in bounded memory of the daemon", async (
   let bytes = 0;
   for await (const chunk of await sandbox.files.archive("/root/big")) bytes += (chunk as Buffer).length;
   expect(bytes).toBe(size + 512 + 1024);
-  expect((await peak()) - before).toBeLessThan(150);
+  expect((await peak()) - before).toBeLessThan(120);
 }, 600_000);
 
 /** The head of a file of that size, as the host's tar writes it. */
