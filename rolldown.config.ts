@@ -1,13 +1,14 @@
 import { defineConfig } from "rolldown";
 
 /**
- * One bundle of three programs. What they share, and what a command loads only when it is used, goes into
+ * One bundle of four programs (`network`: the threads of the daemon in which the networks run). What they share, and what a command loads only when it is used, goes into
  * files of its own, so that `msb` reads little before it runs.
  */
 export default defineConfig({
   input: {
     cli: "src/cli/main.ts",
     daemon: "src/server/main.ts",
+    network: "src/engine/network/worker/thread.ts",
     sdk: "src/sdk/index.ts",
   },
   platform: "node",

@@ -20,6 +20,7 @@ export * from "./mounts.ts";
 export * from "./names.ts";
 export * from "./network.ts";
 export * from "./network-ports.ts";
+export * from "./network-record.ts";
 export * from "./network-rule.ts";
 export * from "./processes.ts";
 export * from "./records.ts";

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { SandboxError } from "./errors.ts";
+import { IpAddress } from "./ip-address.ts";
 import { MAX_RULE_LENGTH, parseRule, parseTarget, SET_NAME } from "./network-rule.ts";
 
 /** What a sandbox is asked to have of the network: its scope, rules, published ports and limits. */
@@ -101,7 +102,17 @@ export type NetworkSpecInput = z.input<typeof networkSpec>;
 export type PublishedPort = z.output<typeof publishedPort>;
 export type NetworkLimits = z.output<typeof networkLimits>;
 
-/** `network.json` in the home: named sets of targets. A set holds no other set. */
+const resolver = z
+  .string()
+  .refine(isResolver, "must be an address, or ADDRESS:PORT with brackets around IPv6");
+
+function isResolver(text: string): boolean {
+  if (IpAddress.parse(text) !== undefined) return true;
+  const [, v6, v4, port] = /^(?:\[(.+)\]|([\d.]+)):([1-9]\d{0,4})$/.exec(text) ?? [];
+  return IpAddress.parse(v6 ?? v4 ?? "")?.version === (v6 === undefined ? 4 : 6) && Number(port) <= 65_535;
+}
+
+/** `network.json` in the home: named sets of targets, who is asked about names, and a proxy. A set holds no other set. */
 export const networkSettings = z.strictObject({
   sets: z
     .record(
@@ -117,5 +128,11 @@ export const networkSettings = z.strictObject({
     )
     .refine((sets) => Object.keys(sets).length <= MAX_SETS, `at most ${MAX_SETS} sets`)
     .default({}),
+  resolvers: z.array(resolver).min(1).max(3).optional().meta({ description: "Default: the host's." }),
+  proxy: z
+    .string()
+    .regex(/^(?:socks5|http):\/\/./, "must be the URL of a SOCKS5 or HTTP proxy")
+    .optional()
+    .meta({ description: "For all connections but those to the host itself. Default: none." }),
 });
 export type NetworkSettings = z.output<typeof networkSettings>;

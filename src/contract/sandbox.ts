@@ -3,7 +3,7 @@ import { platformName } from "./images.ts";
 import { inlineFiles, shownInlineFile } from "./inline-files.ts";
 import { mounts } from "./mounts.ts";
 import { sandboxName } from "./names.ts";
-import { networkSpec } from "./network.ts";
+import { networkSpec, publishedPort } from "./network.ts";
 
 /**
  * What a sandbox is asked to be. One schema: CLI flags, HTTP bodies, Sandfiles and every SDK are spellings of it.
@@ -182,6 +182,9 @@ export const sandboxInfo = z
     createdAt: z.iso.datetime(),
     startedAt: z.iso.datetime().optional(),
     stoppedAt: z.iso.datetime().optional(),
+    ports: z.array(publishedPort).optional().meta({
+      description: "Published ports, with the numbers that the host gave; while it runs.",
+    }),
     spec: shownSpec,
     timings: z.array(span).meta({ description: "Steps of the last start." }),
   })

@@ -16,7 +16,14 @@ import {
 import { imagesApi } from "./images.ts";
 import { MachineRoom } from "./machine-room.ts";
 import { millisecondsSetting } from "./milliseconds-setting.ts";
-import { FolderPolicy, type SandboxContext, SandboxManager, UidPool } from "./sandbox/index.ts";
+import { NetworkService } from "./network/index.ts";
+import {
+  FolderPolicy,
+  NetworkSettingsFile,
+  type SandboxContext,
+  SandboxManager,
+  UidPool,
+} from "./sandbox/index.ts";
 import { EventLog, makeHome, openDatabase, SandboxTable } from "./store/index.ts";
 import { templatesApi } from "./templates.ts";
 import { VolumeHolds, VolumeStore } from "./volume/index.ts";
@@ -68,6 +75,8 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     },
   });
   const holds = new VolumeHolds();
+  const network = env.MSB_NETWORK === "unattached" ? undefined : new NetworkService();
+  const networkSettings = new NetworkSettingsFile(paths.networkSettings);
   const context: SandboxContext = {
     paths,
     volumes,
@@ -80,7 +89,8 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     events,
     uids,
     heartbeatMs: millisecondsSetting(env, "MSB_HEARTBEAT_MS"),
-    unattachedLinks: env.MSB_NETWORK === "unattached",
+    network,
+    networkSettings: () => networkSettings.get(),
     onAgentLog: (sandbox, { level, message }) => options.onAgentLog?.(sandbox, level, message),
   };
   const sandboxes = new SandboxManager(context);
@@ -102,6 +112,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     version: () => version(machineRoom),
     async close() {
       await sandboxes.detach();
+      await network?.[Symbol.asyncDispose]();
       await client[Symbol.asyncDispose]();
       database.close();
     },

@@ -3,3 +3,5 @@
  * owns the host's end of each link. It knows neither machines nor sandboxes.
  */
 export { type GuestLink, type LinkEnd, LONE_LINK } from "./guest-link.ts";
+export { type AttachRequest, NetworkService, type SandboxNetwork } from "./service.ts";
+export type { NetworkEvent, StackSettings as NetworkStackSettings } from "./worker/messages.ts";

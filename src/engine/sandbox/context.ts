@@ -2,6 +2,7 @@ import type { EnsureImage } from "../ensure-image.ts";
 import type { AgentLog } from "../guest/index.ts";
 import type { ImageStore } from "../image/index.ts";
 import type { MachineShape, Vmm } from "../machine/index.ts";
+import type { NetworkService, NetworkStackSettings } from "../network/index.ts";
 import type { BootAssets, EventLog, Paths, SandboxTable } from "../store/index.ts";
 import type { TemplateInputs, TemplateStore } from "../template/index.ts";
 import type { VolumeHolds, VolumeStore } from "../volume/index.ts";
@@ -24,8 +25,10 @@ export interface SandboxContext {
   uids: UidPool;
   /** Milliseconds between two looks at whether a guest's agent answers. Default: 10,000. */
   heartbeatMs?: number | undefined;
-  /** Somebody else is at the other end of the sandboxes' links: a test, or a network of the user's own. */
-  unattachedLinks: boolean;
+  /** Undefined: somebody else is at the other end of the sandboxes' links, a test or a network of the user's own. */
+  network: NetworkService | undefined;
+  /** What `network.json` says now. @throws `invalid_argument` if it is not valid */
+  networkSettings(): NetworkStackSettings;
   onAgentLog(sandbox: string, entry: AgentLog): void;
 }
 

@@ -6,6 +6,7 @@ export type { Machines, SandboxContext } from "./context.ts";
 export { FolderPolicy } from "./folder-policy.ts";
 export { SandboxManager } from "./manager.ts";
 export { STORED_INTERFACE } from "./network.ts";
+export { NetworkSettingsFile } from "./network-settings.ts";
 export { signalNumber } from "./signals.ts";
 export { takeTemplateOf } from "./start.ts";
 export { templateBuilder } from "./template-builder.ts";

@@ -52,7 +52,7 @@ export class SandboxManager implements Sandboxes {
     { temporary = false }: { temporary?: boolean } = {},
   ): Promise<SandboxInfo> {
     assertMemory(spec.memoryMiB);
-    assertNetwork(spec, this.context.unattachedLinks);
+    assertNetwork(spec);
     const uses = volumesOf(spec.mounts);
     await this.context.holds.settled(uses);
     this.context.holds.assertFree(uses);
@@ -118,7 +118,6 @@ export class SandboxManager implements Sandboxes {
     await this.context.holds.settled(volumesOf(sandbox.info.spec.mounts));
     assertLegal("start", sandbox.name, sandbox.state);
     assertFolders(sandbox.info.spec.mounts, this.context.folderPolicy);
-    assertNetwork(sandbox.info.spec, this.context.unattachedLinks);
     this.holdVolumes(sandbox);
     sandbox.transition("creating");
     await sandbox.start(operation);

@@ -18,9 +18,13 @@ test("machine and agent are told the same of a link", () => {
   for (const { mac } of network.neighbours) expect([...mac]).toEqual([2, 0x6d, 0x73, 0x62, 0, 1]);
 });
 
-test("a network that nobody is at the other end of is refused", () => {
-  const spec = sandboxSpec.parse({ image: "a", network: { scope: "public" } });
-  expect(() => assertNetwork(spec, false)).toThrow("a network of the scope 'public' is not there yet");
-  expect(() => assertNetwork(spec, true)).not.toThrow();
-  expect(() => assertNetwork(sandboxSpec.parse({ image: "a" }), false)).not.toThrow();
+test("ports and rules without a network are refused", () => {
+  const spec = (network: object) => sandboxSpec.parse({ image: "a", network });
+  const ports = [{ host: 0, guest: 80 }];
+  expect(() => assertNetwork(spec({ scope: "none", ports }))).toThrow("publishes ports");
+  expect(() => assertNetwork(spec({ scope: "none", rules: ["allow egress host"] }))).toThrow(
+    "has network rules",
+  );
+  expect(() => assertNetwork(spec({ scope: "public", ports }))).not.toThrow();
+  expect(() => assertNetwork(spec({ scope: "none" }))).not.toThrow();
 });

@@ -1,4 +1,4 @@
-import { SandboxError } from "../../contract/index.ts";
+import { SandboxError, type SandboxSpec } from "../../contract/index.ts";
 import type { GuestNetwork } from "../guest/index.ts";
 import type { NetworkInterface } from "../machine/index.ts";
 import { type GuestLink, LONE_LINK } from "../network/index.ts";
@@ -15,14 +15,12 @@ export function linkOf({ network }: StartSpec): GuestLink | undefined {
   return network.scope === "none" ? undefined : LONE_LINK;
 }
 
-/**
- * @param unattached somebody else is at the other end of the sandboxes' links
- * @throws `unsupported` for a sandbox with a network: the other end of its link is not written yet
- */
-export function assertNetwork({ network }: StartSpec, unattached: boolean): void {
-  if (network.scope === "none" || unattached) return;
-  throw new SandboxError("unsupported", `a network of the scope '${network.scope}' is not there yet`, {
-    hint: "Leave the network out, or ask for the scope 'none'.",
+/** @throws `invalid_argument` for ports or rules without a network, which would silently do nothing */
+export function assertNetwork({ network: { scope, ports, rules } }: SandboxSpec): void {
+  if (scope !== "none" || ports.length + rules.length === 0) return;
+  const what = ports.length > 0 ? "publishes ports" : "has network rules";
+  throw new SandboxError("invalid_argument", `the sandbox ${what}, and its network's scope is 'none'`, {
+    hint: "Ask for the scope 'group', 'public' or 'any'.",
   });
 }
 

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import {
+  publishedPort,
   SANDBOX_STATES,
   type SandboxHealth,
   type SandboxInfo,
@@ -43,6 +44,8 @@ export const sandboxRecord = z.object({
   mainProcess: z.int().optional(),
   /** The channels that folders of the host are served over. */
   folders: z.array(z.object({ channel: z.int(), target: z.string() })).optional(),
+  /** Published ports, with the numbers that the host gave. */
+  ports: z.array(publishedPort).optional(),
   /** It serves work of the daemon that made it; the next one removes it. */
   temporary: z.boolean().default(false),
 });
@@ -61,6 +64,7 @@ export function forNewRun(record: SandboxRecord, uid: number | undefined): Sandb
     machine: _____,
     folders: ______,
     idleSince: _______,
+    ports: ________,
     ...kept
   } = record;
   return { ...kept, uid, timings: [] };
@@ -83,6 +87,7 @@ export function toInfo(record: SandboxRecord, health: SandboxHealth): SandboxInf
     createdAt,
     ...(startedAt === undefined ? {} : { startedAt }),
     ...(stoppedAt === undefined ? {} : { stoppedAt }),
+    ...(record.ports === undefined || record.ports.length === 0 ? {} : { ports: record.ports }),
     spec,
     timings,
   };

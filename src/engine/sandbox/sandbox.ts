@@ -25,6 +25,7 @@ import { placeFiles } from "./inline-files.ts";
 import { assertLegal, assertTransition } from "./lifecycle.ts";
 import { SandboxLog } from "./log.ts";
 import { measure } from "./metrics.ts";
+import { NetworkLink } from "./network-link.ts";
 import { SandboxProcess } from "./process.ts";
 import { ProcessNumbers } from "./process-numbers.ts";
 import { Processes } from "./processes.ts";
@@ -44,6 +45,7 @@ export class Sandbox {
   readonly log: SandboxLog;
   readonly files: GuestFiles;
   readonly processes: Processes;
+  readonly network: NetworkLink;
   private readonly context: SandboxContext;
   private readonly image: ImageConfig;
   private readonly folders: HostFolders;
@@ -67,6 +69,7 @@ export class Sandbox {
       this.save({ reservedProcesses }),
     );
     this.log = new SandboxLog(join(this.directory, LOG_DIRECTORY));
+    this.network = new NetworkLink(context, record, join(this.directory, LOG_DIRECTORY));
     this.vigil = new Vigil(context, record, this.log, {
       expired: ({ reason }) => void this.stop(DEFAULT_GRACE_MS, reason).catch(() => {}),
       save: (changes) => this.save(changes),
@@ -133,13 +136,18 @@ export class Sandbox {
     this.folders.begin();
     await mkdir(join(this.directory, LOG_DIRECTORY), { recursive: true, mode: 0o700 });
     try {
-      const onMachine = (machine: Machine) => this.save({ machine: machine.record });
+      this.save({ ports: await this.network.begin(this.record) });
+      const onMachine = (machine: Machine) => {
+        this.save({ machine: machine.record });
+        this.network.connect(machine);
+      };
       const mountFolder = (guest: AgentConnection, mount: FolderMount) =>
         this.mountFolder(guest, mount, operation.signal);
       const hears = { ...this.vigil.hears, onMachine, mountFolder };
       const { machine, agent } = await startMachine(this.context, this.record, spans, operation, hears);
       this.attach(machine);
       this.link.keep(machine, agent);
+      await spans.time("network", () => this.network.connected());
       await placeFiles(this.directory, (spec) => agent.start(this.numbers.take(), spec), operation.signal);
       this.transition("running", { startedAt: new Date().toISOString(), timings: spans.list, hasRun: true });
       this.vigil.begin(this.record);
@@ -172,6 +180,7 @@ export class Sandbox {
     this.context.uids.claim(this.record.uid);
     const agent = await this.link.reach(machine);
     this.attach(machine);
+    await this.network.adopt(this.record, machine);
     await this.adoptProcesses(agent);
     this.vigil.begin(this.record);
   }
@@ -249,6 +258,7 @@ export class Sandbox {
     }
     await this.processes.close({ gone: true });
     await this.log.close();
+    await this.network.dispose();
     this.context.holds.release(this.id);
     await rm(this.directory, { recursive: true, force: true });
     await rm(runDirectoryOf(this.context, this.id), { recursive: true, force: true });
@@ -270,8 +280,7 @@ export class Sandbox {
     this.folders.close();
     this.vigil.end();
     this.machine?.detach();
-    await this.processes.close();
-    await this.log.close();
+    await Promise.all([this.network.dispose(), this.processes.close(), this.log.close()]);
   }
 
   /** Its VM is gone, and nobody saw it go. */
@@ -363,8 +372,9 @@ export class Sandbox {
     this.machine = undefined;
     this.context.uids.release(this.record.uid);
     this.context.holds.release(this.id);
-    const { machine: _machine, uid: _uid, ...rest } = this.record;
+    const { machine: _machine, uid: _uid, ports: _ports, ...rest } = this.record;
     this.record = rest;
+    await this.network.close();
     await rm(runDirectoryOf(this.context, this.id), { recursive: true, force: true });
   }
 

@@ -17,6 +17,7 @@ export interface Paths {
   imageSettings: string;
   imagePolicy: string;
   folderPolicy: string;
+  networkSettings: string;
   credentials: string;
 }
 
@@ -34,6 +35,7 @@ export function pathsOf(home: string): Paths {
     imageSettings: join(home, "images.json"),
     imagePolicy: join(home, "policy.json"),
     folderPolicy: join(home, "mounts.json"),
+    networkSettings: join(home, "network.json"),
     credentials: join(home, "credentials.json"),
   };
 }

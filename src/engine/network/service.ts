@@ -1,0 +1,211 @@
+import { availableParallelism } from "node:os";
+import { type NetworkSpec, type PublishedPort, ruleTextOf } from "../../contract/network.ts";
+import type {
+  NetworkExplanation,
+  NetworkQuestion,
+  NetworkRecord,
+  NetworkStatistics,
+} from "../../contract/network-record.ts";
+import type { GuestLink } from "./guest-link.ts";
+import {
+  type FromThread,
+  linkToText,
+  type NetworkEvent,
+  type StackOptions,
+  type StackSettings,
+  type StackSpec,
+} from "./worker/messages.ts";
+import { NetworkThread } from "./worker/network-thread.ts";
+
+/**
+ * The networks of all sandboxes. Their stacks run in a few threads, so that one sandbox's traffic does not hold up the daemon. Threads
+ * are started when they are needed and ended after their last sandbox. One that dies is replaced, and its sandboxes are
+ * attached again; their connections are lost.
+ */
+
+export interface AttachRequest {
+  id: string;
+  link: GuestLink;
+  spec: NetworkSpec;
+  settings: StackSettings;
+  /** A published port that cannot be had is an event and no error. Default: false. */
+  spared?: boolean;
+  /** Writes what the sandbox sends and receives there. */
+  pcapFile?: string;
+  onRecords(records: NetworkRecord[]): void;
+  onEvent(event: NetworkEvent): void;
+}
+
+const MAX_THREADS = 2;
+/** More deaths than this in so long, and the sandboxes of the last one stay without a network. */
+const MAX_DEATHS = 5;
+const DEATHS_WITHIN_MS = 60_000;
+const RECONNECT_MS = 10_000;
+
+export class NetworkService implements AsyncDisposable {
+  readonly #threads = new Set<NetworkThread>();
+  readonly #networks = new Map<string, SandboxNetwork>();
+  #deaths: number[] = [];
+
+  /**
+   * Takes a sandbox's network up: published ports are listened on, the link is connected later.
+   * @throws what a rule, a set or a published port is wrong with
+   */
+  async attach(request: AttachRequest): Promise<SandboxNetwork> {
+    const options: StackOptions = {
+      id: request.id,
+      link: linkToText(request.link),
+      spec: textOf(request.spec),
+      settings: request.settings,
+      spared: request.spared ?? false,
+      pcapFile: request.pcapFile,
+    };
+    const thread = this.#threadFor(request.id);
+    try {
+      const ports = await thread.ask("attach", options);
+      const network: SandboxNetwork = new SandboxNetwork(request, options, thread, ports, () =>
+        this.#detach(network),
+      );
+      this.#networks.set(request.id, network);
+      return network;
+    } catch (error) {
+      this.#leave(thread, request.id);
+      throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#threads].map((thread) => thread.close()));
+    this.#threads.clear();
+    this.#networks.clear();
+  }
+
+  /** The one with the fewest sandboxes, or a new one. */
+  #threadFor(id: string): NetworkThread {
+    const least = [...this.#threads].sort((a, b) => a.sandboxes.size - b.sandboxes.size)[0];
+    const wanted = Math.min(MAX_THREADS, availableParallelism());
+    const enough = this.#threads.size >= wanted || least?.sandboxes.size === 0;
+    const thread = enough ? least! : this.#newThread();
+    thread.sandboxes.add(id);
+    return thread;
+  }
+
+  #newThread(): NetworkThread {
+    const thread: NetworkThread = new NetworkThread({
+      onSaid: (message) => this.#hear(message),
+      onDeath: (reason) => void this.#replace(thread, reason),
+    });
+    this.#threads.add(thread);
+    return thread;
+  }
+
+  #hear(message: Extract<FromThread, { say: "records" | "event" }>): void {
+    const request = this.#networks.get(message.id)?.request;
+    if (message.say === "records") request?.onRecords(message.records);
+    else request?.onEvent(message.event);
+  }
+
+  async #detach(network: SandboxNetwork): Promise<void> {
+    const { id } = network.request;
+    await network.thread.ask("detach", { id }).catch(() => {});
+    if (this.#networks.get(id) === network) this.#networks.delete(id);
+    this.#leave(network.thread, id);
+  }
+
+  #leave(thread: NetworkThread, id: string): void {
+    thread.sandboxes.delete(id);
+    if (thread.sandboxes.size > 0 || !this.#threads.delete(thread)) return;
+    void thread.close();
+  }
+
+  async #replace(dead: NetworkThread, reason: string): Promise<void> {
+    this.#threads.delete(dead);
+    const now = performance.now();
+    this.#deaths = [...this.#deaths.filter((at) => now - at < DEATHS_WITHIN_MS), now];
+    const ids = [...dead.sandboxes];
+    await Promise.all(
+      ids.map(async (id) => {
+        const network = this.#networks.get(id);
+        if (network === undefined) return;
+        const { onEvent } = network.request;
+        try {
+          if (this.#deaths.length > MAX_DEATHS) throw new Error("threads of the network die again and again");
+          await network.moveTo(this.#threadFor(id));
+          onEvent({ type: "network.restarted", message: `its connections were lost: ${reason}` });
+        } catch (error) {
+          const why = error instanceof Error ? error.message : error;
+          onEvent({ type: "network.failed", message: `${reason}; it is not attached again: ${why}` });
+        }
+      }),
+    );
+  }
+}
+
+/** The network of one sandbox. */
+export class SandboxNetwork {
+  readonly request: AttachRequest;
+  /** Published ports, with the numbers that the host gave. */
+  readonly ports: PublishedPort[];
+  readonly #detach: () => Promise<void>;
+  #options: StackOptions;
+  #thread: NetworkThread;
+  #socket: string | undefined;
+
+  /** Made by the service only. */
+  constructor(
+    request: AttachRequest,
+    options: StackOptions,
+    thread: NetworkThread,
+    ports: PublishedPort[],
+    detach: () => Promise<void>,
+  ) {
+    this.request = request;
+    this.ports = ports;
+    this.#options = options;
+    this.#thread = thread;
+    this.#detach = detach;
+  }
+
+  get thread(): NetworkThread {
+    return this.#thread;
+  }
+
+  /** Connects the link and keeps it up. @throws `timeout` if the VMM does not listen in time */
+  async connect(socket: string, timeoutMs = RECONNECT_MS): Promise<void> {
+    this.#socket = socket;
+    await this.#thread.ask("connect", { id: this.request.id, socket, timeoutMs });
+  }
+
+  /** Other rules or another scope, from now on. What they do not let through is closed; ports and limits stay. */
+  async update(spec: NetworkSpec, settings: StackSettings): Promise<void> {
+    const next = textOf(spec);
+    await this.#thread.ask("update", { id: this.request.id, spec: next, settings });
+    this.#options = { ...this.#options, spec: next, settings };
+  }
+
+  /** What would become of a connection, and why. */
+  test(question: NetworkQuestion): Promise<NetworkExplanation> {
+    return this.#thread.ask("test", { id: this.request.id, question });
+  }
+
+  statistics(): Promise<NetworkStatistics> {
+    return this.#thread.ask("statistics", { id: this.request.id });
+  }
+
+  /** Ends all connections and frees the ports. */
+  close(): Promise<void> {
+    return this.#detach();
+  }
+
+  /** After the death of its thread. */
+  async moveTo(thread: NetworkThread): Promise<void> {
+    this.#thread = thread;
+    const spec = { ...this.#options.spec, ports: this.ports };
+    await thread.ask("attach", { ...this.#options, spec, spared: true });
+    if (this.#socket !== undefined) await this.connect(this.#socket);
+  }
+}
+
+function textOf({ rules, ...spec }: NetworkSpec): StackSpec {
+  return { ...spec, rules: rules.map(ruleTextOf) };
+}

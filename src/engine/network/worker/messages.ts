@@ -1,0 +1,100 @@
+import type { ErrorBody } from "../../../contract/errors.ts";
+import type { NetworkSpec, PublishedPort } from "../../../contract/network.ts";
+import type {
+  NetworkExplanation,
+  NetworkQuestion,
+  NetworkRecord,
+  NetworkStatistics,
+} from "../../../contract/network-record.ts";
+import { IpAddress } from "../address.ts";
+import type { ResolverAddress } from "../dns/host-resolvers.ts";
+import type { GuestLink, LinkEnd } from "../guest-link.ts";
+
+/** What the daemon's main thread and the threads of the network say to each other: plain data only. */
+
+/** A network's spec with its rules as text. */
+export type StackSpec = Omit<NetworkSpec, "rules"> & { rules: string[] };
+
+export interface StackSettings {
+  /** Targets by the name of their set, as text. */
+  sets: Record<string, string[]>;
+  /** Whom to ask about names. Default: the host's resolvers. */
+  resolvers?: ResolverAddress[] | undefined;
+  /** URL of a SOCKS5 or HTTP proxy for everything that is not the host's own. */
+  proxy?: string | undefined;
+}
+
+export interface StackOptions {
+  id: string;
+  link: LinkText;
+  spec: StackSpec;
+  settings: StackSettings;
+  /** A port that cannot be had is told of, and no error. */
+  spared: boolean;
+  /** Writes what the sandbox sends and receives there. */
+  pcapFile?: string | undefined;
+}
+
+/** A link without its classes, which do not travel. */
+export interface LinkText {
+  mtu: number;
+  guest: EndText;
+  gateway: EndText;
+  host: string[];
+}
+
+interface EndText {
+  mac: string;
+  addresses: { address: string; prefix: number }[];
+}
+
+export function linkToText({ mtu, guest, gateway, host }: GuestLink): LinkText {
+  const end = ({ mac, addresses }: LinkEnd): EndText => ({
+    mac,
+    addresses: addresses.map(({ address, prefix }) => ({ address: address.text, prefix })),
+  });
+  return { mtu, guest: end(guest), gateway: end(gateway), host: host.map(({ text }) => text) };
+}
+
+export function linkFromText({ mtu, guest, gateway, host }: LinkText): GuestLink {
+  const end = ({ mac, addresses }: EndText): LinkEnd => ({
+    mac,
+    addresses: addresses.map(({ address, prefix }) => ({ address: IpAddress.parse(address)!, prefix })),
+  });
+  return {
+    mtu,
+    guest: end(guest),
+    gateway: end(gateway),
+    host: host.map((text) => IpAddress.parse(text)!),
+  };
+}
+
+/** What is asked of a thread, and what it answers. */
+export interface Calls {
+  /** Listens on the published ports; the sandbox's machine need not be there. */
+  attach: { ask: StackOptions; answer: PublishedPort[] };
+  /** Answers when the link is up. It is kept up from then on. */
+  connect: { ask: { id: string; socket: string; timeoutMs: number }; answer: undefined };
+  update: { ask: { id: string; spec: StackSpec; settings: StackSettings }; answer: undefined };
+  test: { ask: { id: string; question: NetworkQuestion }; answer: NetworkExplanation };
+  statistics: { ask: { id: string }; answer: NetworkStatistics };
+  detach: { ask: { id: string }; answer: undefined };
+}
+
+export type CallName = keyof Calls;
+
+export type ToThread = {
+  [Name in CallName]: { call: Name; number: number; ask: Calls[Name]["ask"] };
+}[CallName];
+
+export type FromThread =
+  | { say: "answer"; number: number; answer: unknown }
+  | { say: "error"; number: number; error: ErrorBody }
+  | { say: "records"; id: string; records: NetworkRecord[] }
+  | { say: "event"; id: string; event: NetworkEvent };
+
+/** Something that happened to a sandbox's network, for people. */
+export interface NetworkEvent {
+  type: "network.port-lost" | "network.restarted" | "network.failed" | "network.link-broken";
+  message: string;
+}

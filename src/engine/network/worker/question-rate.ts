@@ -1,0 +1,23 @@
+/** So many questions about names per second, with a second's worth at once. */
+export class QuestionRate {
+  readonly #perSecond: number;
+  readonly #now: () => number;
+  #left: number;
+  #filledAt: number;
+
+  constructor(perSecond: number, now: () => number = () => performance.now()) {
+    this.#perSecond = perSecond;
+    this.#now = now;
+    this.#left = perSecond;
+    this.#filledAt = now();
+  }
+
+  take(): boolean {
+    const now = this.#now();
+    this.#left = Math.min(this.#perSecond, this.#left + ((now - this.#filledAt) * this.#perSecond) / 1000);
+    this.#filledAt = now;
+    if (this.#left < 1) return false;
+    this.#left -= 1;
+    return true;
+  }
+}

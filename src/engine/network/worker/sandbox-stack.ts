@@ -1,0 +1,251 @@
+import type { Socket } from "node:net";
+import { SandboxError } from "../../../contract/errors.ts";
+import type { PublishedPort } from "../../../contract/network.ts";
+import type {
+  NetworkExplanation,
+  NetworkQuestion,
+  NetworkRecord,
+  NetworkStatistics,
+} from "../../../contract/network-record.ts";
+import { parseTarget } from "../../../contract/network-rule.ts";
+import { NameTable } from "../dns/name-table.ts";
+import { HostResolver } from "../dns/resolver.ts";
+import { DnsService } from "../dns/service.ts";
+import { Gateway } from "../gateway/gateway.ts";
+import type { GuestLink } from "../guest-link.ts";
+import { PublishedPorts } from "../inward/inward.ts";
+import { FrameLink } from "../link/frame-link.ts";
+import type { PcapWriter } from "../link/pcap-writer.ts";
+import type { AuditRecord } from "../outward/audit.ts";
+import { dialDirect } from "../outward/dial.ts";
+import type { Landmarks } from "../outward/flow-question.ts";
+import { Outward } from "../outward/outward.ts";
+import { dialThrough } from "../outward/proxy.ts";
+import { TokenBucket } from "../outward/token-bucket.ts";
+import { ETHERNET_HEADER } from "../packet/ethernet.ts";
+import { NetworkPolicy } from "../policy/policy.ts";
+import { dialLoopback } from "./dial-loopback.ts";
+import { explain } from "./explain.ts";
+import { LinkDialer } from "./link-dialer.ts";
+import { localNamesOf } from "./local-names.ts";
+import {
+  linkFromText,
+  type NetworkEvent,
+  type StackOptions,
+  type StackSettings,
+  type StackSpec,
+} from "./messages.ts";
+import { QuestionRate } from "./question-rate.ts";
+import { surroundingsOf } from "./surroundings.ts";
+
+/**
+ * The whole network of one sandbox, put together: the link to its VMM, the gateway behind it, the policy, names, and the ways out and in.
+ * The link may break and come back while the rest stays. Bounds: those of the parts, with the spec's limits.
+ */
+
+export interface StackHears {
+  onRecord(record: NetworkRecord): void;
+  onEvent(event: NetworkEvent): void;
+}
+
+export class SandboxStack implements AsyncDisposable {
+  readonly #link: GuestLink;
+  readonly #gateway: Gateway;
+  readonly #outward: Outward;
+  readonly #landmarks: Landmarks;
+  readonly #resolver: HostResolver;
+  readonly #hears: StackHears;
+  readonly #buckets: Buckets;
+  readonly #closed = new AbortController();
+  #published: PublishedPorts | undefined;
+  #dialer: LinkDialer | undefined;
+  #wire: FrameLink | undefined;
+  #wired = Promise.withResolvers<void>();
+  #pcap: PcapWriter | undefined;
+  #bytesOut = 0;
+  #bytesIn = 0;
+
+  private constructor(options: StackOptions, hears: StackHears) {
+    const { spec, settings } = options;
+    const { limits } = spec;
+    const link = linkFromText(options.link);
+    this.#link = link;
+    this.#hears = hears;
+    this.#buckets = bucketsOf(spec);
+    this.#landmarks = { gateway: link.gateway.addresses.map(({ address }) => address), host: link.host };
+    const { resolvers } = settings;
+    this.#resolver = new HostResolver(resolvers === undefined ? {} : { servers: async () => resolvers });
+    const table = new NameTable();
+    const rate = new QuestionRate(limits.queriesPerSecond);
+    const dns = new DnsService({
+      policy: () => this.#outward.policy,
+      resolver: this.#resolver,
+      table,
+      local: localNamesOf(link),
+      mayAsk: () => rate.take(),
+      onQuestion: (record) => hears.onRecord({ kind: "name", time: new Date().toISOString(), ...record }),
+    });
+    this.#outward = new Outward({
+      policy: this.#policyOf(spec, settings),
+      table,
+      dns,
+      landmarks: this.#landmarks,
+      unreachable: (flow, code) => this.#gateway.unreachable(flow, code),
+      dial: settings.proxy === undefined ? dialDirect : dialThrough(settings.proxy),
+      dialLocal: dialLoopback,
+      connections: limits.connections,
+      ...this.#buckets,
+      audit: (record) => this.#audit(record),
+    });
+    this.#gateway = new Gateway(
+      { link, tcp: { connections: limits.connections } },
+      { tcp: (request) => this.#outward.tcp(request), udp: (flow) => this.#outward.udp(flow) },
+      { send: (parts) => this.#send(parts) },
+    );
+  }
+
+  /** Throws what a rule, a set, a published port or a capture file is wrong with; nothing is left then. */
+  static async open(options: StackOptions, hears: StackHears): Promise<SandboxStack> {
+    const stack = new SandboxStack(options, hears);
+    try {
+      if (options.pcapFile !== undefined) {
+        const { PcapWriter } = await import("../link/pcap-writer.ts");
+        stack.#pcap = await PcapWriter.open(options.pcapFile);
+      }
+      await stack.#publish(options);
+      return stack;
+    } catch (error) {
+      await stack[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  get ports(): PublishedPort[] {
+    return this.#published?.ports ?? [];
+  }
+
+  /** Keeps the link up from now on. Resolves when it is. @throws `timeout` if the VMM does not listen in time */
+  async connect(socket: string, timeoutMs: number): Promise<void> {
+    this.#dialer?.[Symbol.dispose]();
+    this.#wired.resolve();
+    const wired = Promise.withResolvers<void>();
+    this.#wired = wired;
+    this.#dialer = new LinkDialer(socket, (stream) => this.#use(stream));
+    const late = () =>
+      wired.reject(
+        new SandboxError("timeout", `the sandbox's link at '${socket}' was not there within ${timeoutMs} ms`),
+      );
+    const timer = setTimeout(late, timeoutMs);
+    try {
+      await wired.promise;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** From now on these rules hold; what they do not let through is closed. Ports and limits stay. */
+  update(spec: StackSpec, settings: StackSettings): void {
+    const policy = this.#policyOf(spec, settings);
+    this.#outward.update(policy);
+    this.#published?.recheck(policy);
+  }
+
+  test(question: NetworkQuestion): Promise<NetworkExplanation> {
+    return explain(question, {
+      policy: this.#outward.policy,
+      resolver: this.#resolver,
+      local: localNamesOf(this.#link),
+      landmarks: this.#landmarks,
+      signal: this.#closed.signal,
+    });
+  }
+
+  get statistics(): NetworkStatistics {
+    return {
+      bytesOut: this.#bytesOut,
+      bytesIn: this.#bytesIn,
+      connections: this.#outward.size + (this.#published?.size ?? 0),
+      dropped: this.#gateway.drops.all(),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed.abort();
+    this.#published?.[Symbol.dispose]();
+    this.#outward.close();
+    this.#gateway[Symbol.dispose]();
+    this.#wired.promise.catch(() => {});
+    this.#wired.reject(new SandboxError("cancelled", "the sandbox's network was closed"));
+    this.#dialer?.[Symbol.dispose]();
+    this.#wire?.[Symbol.dispose]();
+    await this.#pcap?.[Symbol.asyncDispose]();
+  }
+
+  async #publish({ spec, spared }: StackOptions): Promise<void> {
+    const lost = (_: PublishedPort, error: Error) =>
+      this.#hears.onEvent({ type: "network.port-lost", message: error.message });
+    this.#published = await PublishedPorts.listen(
+      spec.ports,
+      {
+        link: this.#link,
+        gateway: this.#gateway,
+        policy: () => this.#outward.policy,
+        ...this.#buckets,
+        audit: (record) => this.#audit(record),
+      },
+      { lost: spared ? lost : undefined },
+    );
+  }
+
+  #policyOf({ scope, rules }: StackSpec, { sets }: StackSettings): NetworkPolicy {
+    return new NetworkPolicy({
+      scope,
+      rules,
+      sets: new Map(Object.entries(sets).map(([name, targets]) => [name, targets.map(parseTarget)])),
+      surroundings: surroundingsOf(this.#link),
+    });
+  }
+
+  #use(stream: Socket): void {
+    const wire = new FrameLink(stream, this.#link.mtu + ETHERNET_HEADER, {
+      onFrame: (frame) => {
+        this.#bytesOut += frame.length;
+        this.#gateway.receive(frame);
+      },
+      onDrain: () => this.#gateway.resume(),
+      onClose: (error) => {
+        if (this.#wire === wire) this.#wire = undefined;
+        if (error !== undefined && !this.#closed.signal.aborted)
+          this.#hears.onEvent({ type: "network.link-broken", message: error.message });
+      },
+    });
+    wire.tap = this.#pcap;
+    this.#wire = wire;
+    this.#gateway.resume();
+    this.#wired.resolve();
+  }
+
+  /** While there is no link it goes nowhere, as on a network whose cable is out. */
+  #send(parts: readonly Uint8Array[]): boolean {
+    if (this.#wire === undefined) return true;
+    for (const { length } of parts) this.#bytesIn += length;
+    return this.#wire.send(parts);
+  }
+
+  #audit({ time, ...record }: AuditRecord): void {
+    this.#hears.onRecord({ kind: "connection", time: new Date(time).toISOString(), ...record });
+  }
+}
+
+/** Shared by all that goes in one direction, whoever began it. */
+interface Buckets {
+  egress?: TokenBucket;
+  ingress?: TokenBucket;
+}
+
+function bucketsOf({ limits: { egressBytesPerSecond, ingressBytesPerSecond } }: StackSpec): Buckets {
+  return {
+    ...(egressBytesPerSecond === undefined ? {} : { egress: new TokenBucket(egressBytesPerSecond) }),
+    ...(ingressBytesPerSecond === undefined ? {} : { ingress: new TokenBucket(ingressBytesPerSecond) }),
+  };
+}

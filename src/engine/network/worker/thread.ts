@@ -1,0 +1,71 @@
+import { enableCompileCache } from "node:module";
+import { parentPort } from "node:worker_threads";
+import { SandboxError } from "../../../contract/errors.ts";
+import type { CallName, Calls, FromThread, ToThread } from "./messages.ts";
+import { RecordBatch } from "./record-batch.ts";
+import { SandboxStack } from "./sandbox-stack.ts";
+
+/** The program of one of the network's threads: the stacks of some sandboxes. An error that nobody caught ends it, loudly. */
+
+enableCompileCache();
+const port = parentPort!;
+const say = (message: FromThread): void => port.postMessage(message);
+
+interface Entry {
+  stack: SandboxStack;
+  batch: RecordBatch;
+}
+
+const entries = new Map<string, Entry>();
+
+function entryOf(id: string): Entry {
+  const entry = entries.get(id);
+  if (entry === undefined)
+    throw new SandboxError("internal", `the network of sandbox '${id}' is not attached`);
+  return entry;
+}
+
+type Answering = { [Name in CallName]: (ask: Calls[Name]["ask"]) => Promise<Calls[Name]["answer"]> };
+
+const answering: Answering = {
+  async attach(options) {
+    const { id } = options;
+    if (entries.has(id))
+      throw new SandboxError("internal", `the network of sandbox '${id}' is attached twice`);
+    const batch = new RecordBatch((records) => say({ say: "records", id, records }));
+    const stack = await SandboxStack.open(options, {
+      onRecord: (record) => batch.add(record),
+      onEvent: (event) => say({ say: "event", id, event }),
+    });
+    entries.set(id, { stack, batch });
+    return stack.ports;
+  },
+  async connect({ id, socket, timeoutMs }) {
+    await entryOf(id).stack.connect(socket, timeoutMs);
+    return undefined;
+  },
+  async update({ id, spec, settings }) {
+    entryOf(id).stack.update(spec, settings);
+    return undefined;
+  },
+  test: async ({ id, question }) => entryOf(id).stack.test(question),
+  statistics: async ({ id }) => entryOf(id).stack.statistics,
+  async detach({ id }) {
+    const entry = entries.get(id);
+    entries.delete(id);
+    await entry?.stack[Symbol.asyncDispose]();
+    entry?.batch[Symbol.dispose]();
+    return undefined;
+  },
+};
+
+async function answer({ call, number, ask }: ToThread): Promise<void> {
+  try {
+    const work = answering[call] as (ask: unknown) => Promise<unknown>;
+    say({ say: "answer", number, answer: await work(ask) });
+  } catch (error) {
+    say({ say: "error", number, error: SandboxError.from(error).toBody() });
+  }
+}
+
+port.on("message", (message: ToThread) => void answer(message));

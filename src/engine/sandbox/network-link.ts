@@ -1,0 +1,140 @@
+import {
+  type NetworkExplanation,
+  type NetworkQuestion,
+  type NetworkSpec,
+  type NetworkStatistics,
+  type PublishedPort,
+  SandboxError,
+} from "../../contract/index.ts";
+import type { Machine } from "../machine/index.ts";
+import type { NetworkEvent, SandboxNetwork } from "../network/index.ts";
+import type { SandboxContext } from "./context.ts";
+import { linkOf } from "./network.ts";
+import { NetworkLog } from "./network-log.ts";
+import type { SandboxRecord } from "./record.ts";
+
+/**
+ * A sandbox's part in the network: attached before its VM starts, connected before its first process, closed with its VM, and taken
+ * up again by a daemon that finds it running. What was decided goes to its log.
+ */
+export class NetworkLink {
+  readonly log: NetworkLog;
+  readonly #context: SandboxContext;
+  readonly #id: string;
+  readonly #name: string;
+  #network: SandboxNetwork | undefined;
+  #attached: Promise<SandboxNetwork | undefined> | undefined;
+  #connected: Promise<void> | undefined;
+
+  constructor(context: SandboxContext, { id, name }: SandboxRecord, logDirectory: string) {
+    this.#context = context;
+    this.#id = id;
+    this.#name = name;
+    this.log = new NetworkLog(logDirectory);
+  }
+
+  /**
+   * Begins, and listens on its ports if there are any.
+   * @returns these, with the numbers that the host gave
+   * @throws `already_exists` for a port that is in use, and what else a port, a rule or a set is wrong with
+   */
+  async begin(record: SandboxRecord): Promise<PublishedPort[] | undefined> {
+    const attached = this.#attach(record, record.spec.network, false);
+    // Nothing that the start of the VM would have to wait for.
+    if (record.spec.network.ports.length === 0) return undefined;
+    return (await attached)?.ports;
+  }
+
+  /** Its machine is there: takes up the link. */
+  connect(machine: Machine): void {
+    const { networkSocket } = machine;
+    if (networkSocket === undefined) return;
+    // Not before its VMM is spoken to: it wants to see its socket without a peer once.
+    this.#connected = Promise.all([this.#attached, machine.controlled]).then(([network]) =>
+      network?.connect(networkSocket),
+    );
+    this.#connected.catch(() => {});
+  }
+
+  /** Resolves when the link is up, or when there is none. */
+  async connected(): Promise<void> {
+    await this.#connected;
+  }
+
+  /** Goes on with a machine that another daemon started. A port that was taken meanwhile is an event. */
+  async adopt(record: SandboxRecord, machine: Machine): Promise<void> {
+    const spec = { ...record.spec.network, ports: record.ports ?? [] };
+    try {
+      await this.#attach(record, spec, true);
+      this.connect(machine);
+    } catch (error) {
+      // It runs, and can be spoken to without a network.
+      this.#tell({ type: "network.failed", message: SandboxError.from(error).message });
+    }
+  }
+
+  /** Other rules, from now on. */
+  async update(spec: NetworkSpec): Promise<void> {
+    await this.#there().update(spec, this.#context.networkSettings());
+  }
+
+  test(question: NetworkQuestion): Promise<NetworkExplanation> {
+    return this.#there().test(question);
+  }
+
+  statistics(): Promise<NetworkStatistics> {
+    return this.#there().statistics();
+  }
+
+  /** Ends its connections and frees its ports. */
+  async close(): Promise<void> {
+    // One that is just being attached is not left behind.
+    const network = await this.#attached?.catch(() => undefined);
+    this.#network = this.#attached = this.#connected = undefined;
+    await network?.close();
+  }
+
+  /** Also its log; what follows that ends. */
+  async dispose(): Promise<void> {
+    await this.close();
+    await this.log.close();
+  }
+
+  #attach(record: SandboxRecord, spec: NetworkSpec, spared: boolean): Promise<SandboxNetwork | undefined> {
+    const attached = this.#open(record, spec, spared);
+    // Whoever waits for the link hears of it.
+    attached.catch(() => {});
+    this.#attached = attached;
+    return attached;
+  }
+
+  async #open(
+    record: SandboxRecord,
+    spec: NetworkSpec,
+    spared: boolean,
+  ): Promise<SandboxNetwork | undefined> {
+    const link = linkOf(record.spec);
+    if (link === undefined) return undefined;
+    this.#network = await this.#context.network?.attach({
+      id: this.#id,
+      link,
+      spec,
+      settings: this.#context.networkSettings(),
+      spared,
+      onRecords: (records) => this.log.append(records),
+      onEvent: (event) => this.#tell(event),
+    });
+    return this.#network;
+  }
+
+  #tell({ type, message }: NetworkEvent): void {
+    this.#context.events.add({ type, sandbox: this.#id, message, data: { name: this.#name } });
+  }
+
+  #there(): SandboxNetwork {
+    if (this.#network !== undefined) return this.#network;
+    throw new SandboxError("invalid_state", `sandbox '${this.#name}' has no network now`, {
+      hint: "It has one while it runs, if its network's scope is not 'none'.",
+    });
+  }
+}

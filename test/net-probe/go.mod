@@ -1,0 +1,3 @@
+module microsandbox/net-probe
+
+go 1.23
