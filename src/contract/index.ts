@@ -8,6 +8,7 @@ export * from "./domain-name.ts";
 export * from "./errors.ts";
 export * from "./exec.ts";
 export * from "./file-path.ts";
+export * from "./file-watch.ts";
 export * from "./files.ts";
 export * from "./home.ts";
 export * from "./images.ts";

@@ -7,6 +7,7 @@ import type {
   ExecSpec,
   ExitStatus,
   ExtractFilesRequest,
+  FileChange,
   FileEntry,
   FileOperation,
   FileResult,
@@ -38,6 +39,7 @@ import type {
   VolumeInfo,
   VolumePruneReport,
   VolumeRequest,
+  WatchFilesRequest,
   WriteFileRequest,
 } from "../contract/index.ts";
 
@@ -113,6 +115,11 @@ export interface SandboxFiles {
   pack(request: PackFilesRequest, signal?: AbortSignal): Promise<ByteStream>;
   /** Puts the entries of a tar below a folder. What was put there before an error stays. */
   extract(request: ExtractFilesRequest, tar: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<void>;
+  /**
+   * Tells of changes once it has resolved, until what is watched is gone. Fails when the sandbox stops. Who reads slowly is told of an
+   * `overflow` one day.
+   */
+  watch(request: WatchFilesRequest, signal?: AbortSignal): Promise<AsyncIterable<FileChange[]>>;
 }
 
 export interface ExecContext extends OperationContext {

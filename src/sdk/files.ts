@@ -15,6 +15,7 @@ import type {
 import type { Connection } from "./connection.ts";
 import type { CopyOptions } from "./copy/copy.ts";
 import type { CopyProgress, Unpacked } from "./copy/unpack.ts";
+import { FileChanges, type WatchFilesOptions } from "./file-changes.ts";
 import { pathText } from "./file-path.ts";
 import { jsonLines } from "./json-lines.ts";
 import { type CallOptions, QUICK_MS } from "./options.ts";
@@ -282,6 +283,16 @@ export class Files {
   /** What a file or a folder with all that is in it takes; other file systems are left out. */
   async diskUsage(path: FilePath, options: FileCallOptions = {}): Promise<DiskUsage> {
     return (await this.#operate({ op: "usage", path: pathText(path) }, options)).usage!;
+  }
+
+  /**
+   * Tells of changes of a folder or a file. When it has resolved, everything is in place: what happens afterwards is told.
+   *
+   * @example
+   * for await (const { type, path } of await files.watch("/srv", { recursive: true, exclude: ["node_modules"] })) console.log(type, path);
+   */
+  watch(path: FilePath, options: WatchFilesOptions = {}): Promise<FileChanges> {
+    return FileChanges.begin(this.#connection, this.#url, pathText(path), options);
   }
 
   #operate(

@@ -9,6 +9,7 @@ export type {
   DiskUsage,
   Event,
   ExitStatus,
+  FileChange,
   FileEntry,
   FileStat,
   FileType,
@@ -53,6 +54,7 @@ export { Daemon, type StartedDaemon } from "./daemon.ts";
 export { type EventOptions, events } from "./events.ts";
 export { type ExecEvent, ExecProcess, type ExecStdin } from "./exec-process.ts";
 export { ExecResult } from "./exec-result.ts";
+export { FileChanges, type WatchFilesOptions } from "./file-changes.ts";
 export { pathBytes } from "./file-path.ts";
 export type {
   ArchiveOptions,

@@ -213,6 +213,37 @@ test("trees as tars: what fails before the first byte has its code, what fails l
   );
 });
 
+test("changes of files: what is wrong before has a code, what goes wrong later too, and leaving ends it", async () => {
+  expect((await failure(box.files.watch("/missing"))).code).toBe("not_found");
+  const seen = [];
+  for await (const change of await box.files.watch("/a", { recursive: true, exclude: ["x y", "**/z"] }))
+    seen.push(change);
+  expect(seen).toEqual([
+    { type: "created", path: '{"recursive":true,"exclude":["x y","**/z"]}', isFolder: true },
+    { type: "moved", path: "b", from: "a", isFolder: false },
+  ]);
+  const broken = await box.files.watch("/broken", { exclude: ["one"] });
+  expect((await broken.next()).value?.path).toBe('{"exclude":["one"]}');
+  expect((await failure(broken.next())).code).toBe("resource_exhausted");
+  const many = box.files.watch("/a", { exclude: Array.from({ length: 33 }, () => "a") });
+  expect((await failure(many)).code).toBe("invalid_argument");
+
+  const left = await box.files.watch("/endless");
+  for await (const _ of left) break;
+  expect(await left.next()).toEqual({ done: true, value: undefined });
+  const closed = await box.files.watch("/endless");
+  await closed.next();
+  const waiting = closed.next();
+  await closed[Symbol.asyncDispose]();
+  expect(await waiting).toEqual({ done: true, value: undefined });
+  const stop = new AbortController();
+  const stopped = await box.files.watch("/endless", { signal: stop.signal });
+  await stopped.next();
+  const last = failure(stopped.next());
+  stop.abort();
+  expect((await last).code).toBe("cancelled");
+});
+
 test("run: one command, one sandbox, gone afterwards", async () => {
   const told: string[] = [];
   const onProgress = ({ task }: { task: string }) => told.push(task);

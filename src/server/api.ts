@@ -7,6 +7,7 @@ import type { ApiContext } from "./context.ts";
 import { openApiDocument } from "./document.ts";
 import { addEventRoutes } from "./events.ts";
 import { addExecRoutes } from "./exec.ts";
+import { addFileWatchRoutes } from "./file-watch.ts";
 import { addFileRoutes } from "./files.ts";
 import { addImageBuildRoutes } from "./image-build.ts";
 import { addImageTransferRoutes } from "./image-transfer.ts";
@@ -61,6 +62,7 @@ export function createApi(context: ApiContext): OpenAPIHono {
   addExecRoutes(api, context);
   addFileRoutes(api, context);
   addArchiveRoutes(api, context);
+  addFileWatchRoutes(api, context);
   addProcessRoutes(api, context);
   addLogRoutes(api, context);
   addMetricsRoutes(api, context);

@@ -73,9 +73,9 @@ export interface ProcessSpec {
   createCwd?: boolean | undefined;
   /**
    * Something of the agent's own in place of a program, when the guest has the capability of that name: `changes` writes
-   * what the sandbox has written, as the tar of a layer, to stdout; `files` answers requests; `archive` and `extract` move trees as tars. `argv` then names it.
+   * what the sandbox has written, as the tar of a layer, to stdout; `files` answers requests; `archive` and `extract` move trees as tars; `watch` tells of changes. `argv` then names it.
    */
-  builtin?: "archive" | "changes" | "extract" | "files" | "folder" | undefined;
+  builtin?: "archive" | "changes" | "extract" | "files" | "folder" | "watch" | undefined;
   /** A terminal instead of pipes, when the guest has the capability `pty`. */
   pty?: { rows: number; cols: number; term: string } | undefined;
 }

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { SandboxError } from "../../contract/index.ts";
 import type { SandboxFiles } from "../../engine/index.ts";
 
@@ -33,6 +34,15 @@ export function localFiles(name: string): SandboxFiles {
       if (path === "/taken") {
         throw new SandboxError("already_exists", `${bytes} bytes, ${JSON.stringify(owners)}`);
       }
+    },
+    async watch({ path, ...request }, signal) {
+      if (path === "/missing") throw new SandboxError("not_found", `cannot watch ${path}`);
+      return (async function* () {
+        yield [{ type: "created", path: JSON.stringify(request), isFolder: true }];
+        if (path === "/broken") throw new SandboxError("resource_exhausted", `cannot watch ${path}`);
+        if (path === "/endless") await once(signal!, "abort");
+        else yield [{ type: "moved", path: "b", from: "a", isFolder: false }];
+      })();
     },
   };
 }

@@ -15,6 +15,7 @@ var capabilities = [...]string{
 	"files",
 	"folder",
 	"network",
+	"watch",
 }
 
 // Hello answers a host: from here on its connection counts.

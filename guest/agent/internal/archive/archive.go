@@ -7,10 +7,9 @@
 package archive
 
 import (
-	"os"
 	"strconv"
-	"strings"
 
+	"microsandbox/agent/internal/argument"
 	"microsandbox/agent/internal/failure"
 	"microsandbox/agent/internal/tar"
 )
@@ -24,11 +23,11 @@ const (
 
 // Pack writes a file or a folder; args are its path in hexadecimal and, to follow a link that it is, "follow".
 func Pack(args []string) int {
-	return finish(func() error {
+	return failure.Finish(func() error {
 		if len(args) < 1 || len(args) > 2 || len(args) == 2 && args[1] != "follow" {
 			return failure.New(failure.InvalidArgument, "archive: a path and nothing, or follow")
 		}
-		path, err := pathOf(args[0])
+		path, err := argument.Path(args[0])
 		if err != nil {
 			return err
 		}
@@ -38,7 +37,7 @@ func Pack(args []string) int {
 
 // Extract puts a tar below a folder; args are its path in hexadecimal, and "keep" or the user and the group that all of it gets.
 func Extract(args []string) int {
-	return finish(func() error {
+	return failure.Finish(func() error {
 		path, to, err := extractArguments(args)
 		if err != nil {
 			return err
@@ -55,7 +54,7 @@ type owners struct {
 
 func extractArguments(args []string) (path string, to owners, err error) {
 	if len(args) == 2 && args[1] == "keep" {
-		path, err = pathOf(args[0])
+		path, err = argument.Path(args[0])
 		return path, owners{keep: true}, err
 	}
 	if len(args) != 3 {
@@ -66,40 +65,6 @@ func extractArguments(args []string) (path string, to owners, err error) {
 	if err1 != nil || err2 != nil || uid == 1<<32-1 || gid == 1<<32-1 {
 		return "", to, failure.New(failure.InvalidArgument, "extract: an owner that is no number")
 	}
-	path, err = pathOf(args[0])
+	path, err = argument.Path(args[0])
 	return path, owners{uid: uint32(uid), gid: uint32(gid)}, err
-}
-
-func pathOf(text string) (string, error) {
-	path, ok := fromHex(text)
-	if !ok || path == "" || path[0] != '/' || len(path) >= maxPath || strings.IndexByte(path, 0) >= 0 {
-		return "", failure.New(failure.InvalidArgument, "not an absolute path of at most 4,095 bytes: "+path)
-	}
-	return path, nil
-}
-
-// fromHex does as encoding/hex, which brings fmt along.
-func fromHex(text string) (string, bool) {
-	b := make([]byte, len(text)/2)
-	for i := range b {
-		n, err := strconv.ParseUint(text[2*i:2*i+2], 16, 8)
-		if err != nil {
-			return "", false
-		}
-		b[i] = byte(n)
-	}
-	return string(b), len(text)%2 == 0
-}
-
-func finish(do func() error) int {
-	err := do()
-	if err == nil {
-		return 0
-	}
-	code := failure.Internal
-	if fail, ok := err.(*failure.Failure); ok {
-		code = fail.Code
-	}
-	os.Stderr.WriteString(code + ": " + err.Error() + "\n")
-	return 1
 }

@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"microsandbox/agent/internal/failure"
+	"microsandbox/agent/internal/kernelfs"
 	"microsandbox/agent/internal/tar"
 )
 
@@ -124,7 +125,7 @@ func (p *packer) folder(fd int, e *tar.Entry, st *syscall.Stat_t, in place) erro
 	if err := p.out.Header(e); err != nil {
 		return err
 	}
-	if uint64(st.Dev) != in.device && madeUp(fd) {
+	if uint64(st.Dev) != in.device && kernelfs.MadeUp(fd) {
 		return nil
 	}
 	below := place{in.depth + 1, uint64(st.Dev)}

@@ -9,6 +9,7 @@ import (
 	"microsandbox/agent/internal/changes"
 	"microsandbox/agent/internal/files"
 	"microsandbox/agent/internal/folder"
+	"microsandbox/agent/internal/watch"
 )
 
 // prefix makes a builtin's name the name of a program, which is how its process knows what to do.
@@ -32,6 +33,7 @@ var all = map[string]*Builtin{
 	"changes": {Run: func([]string) int { return changes.Run() }, Upper: true},
 	"files":   {Run: func([]string) int { return files.Run() }},
 	"folder":  {Run: folder.Run, Lasts: true, Mounts: true},
+	"watch":   {Run: watch.Run},
 }
 
 // Find gives the builtin of a name, or nil.

@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"microsandbox/agent/internal/failure"
+	"microsandbox/agent/internal/glob"
 	"microsandbox/agent/internal/wire"
 )
 
@@ -102,7 +103,7 @@ func (r *request) next() *failure.Failure {
 		if one == nil {
 			break
 		}
-		if l.glob != "" && !matches(l.glob, one.path) {
+		if l.glob != "" && !glob.Matches(l.glob, one.path) {
 			continue
 		}
 		count++

@@ -1,12 +1,8 @@
-import {
-  ERROR_CODES,
-  type ExtractFilesRequest,
-  type PackFilesRequest,
-  SandboxError,
-} from "../../../contract/index.ts";
+import { type ExtractFilesRequest, type PackFilesRequest, SandboxError } from "../../../contract/index.ts";
 import { Complaint, type GuestProcess, type ProcessExit, type ProcessSpec } from "../../guest/index.ts";
 import { guestOutput } from "../guest-output.ts";
 import { pathBytes } from "./path-bytes.ts";
+import { processFailure } from "./process-failure.ts";
 
 /** Trees of files as tars, each by a process of the agent's own (spec/agent-protocol.md, "archive and extract"). */
 
@@ -24,7 +20,7 @@ export async function packFiles(
 ): Promise<AsyncGenerator<Buffer>> {
   const argv = ["archive", pathBytes(path).toString("hex"), ...(follow ? ["follow"] : [])];
   const guest = await start({ argv, builtin: "archive" });
-  return guestOutput(guest, (complaint) => failure(name, `read ${path}`, complaint), signal);
+  return guestOutput(guest, (complaint) => processFailure(name, `read ${path}`, complaint), signal);
 }
 
 /** @param name the sandbox's, for errors */
@@ -48,7 +44,8 @@ export async function extractFiles(
   try {
     if (signal?.aborted) onAbort();
     const exit = await feed(guest, tar);
-    if (!("code" in exit) || exit.code !== 0) throw failure(name, `write into ${path}`, complaint.toString());
+    if (!("code" in exit) || exit.code !== 0)
+      throw processFailure(name, `write into ${path}`, complaint.toString());
   } finally {
     signal?.removeEventListener("abort", onAbort);
     guest.release();
@@ -89,15 +86,4 @@ async function feed(guest: GuestProcess, tar: AsyncIterable<Uint8Array>): Promis
     void pieces.return?.()?.catch(() => {});
   }
   return guest.exited;
-}
-
-/** What the process said: "code: message". */
-function failure(name: string, what: string, complaint: string): SandboxError {
-  const [, word, message] = /^([a-z_]+): (.*)$/s.exec(complaint) ?? [];
-  const code = ERROR_CODES.find((one) => one === word);
-  if (code !== undefined && message !== undefined) return new SandboxError(code, message);
-  return new SandboxError(
-    "internal",
-    `could not ${what} in sandbox '${name}': ${complaint || "what did it was ended"}`,
-  );
 }

@@ -1,11 +1,13 @@
 import type {
   ExtractFilesRequest,
+  FileChange,
   FileEntry,
   FileOperation,
   FileResult,
   ListFilesRequest,
   PackFilesRequest,
   ReadFileRequest,
+  WatchFilesRequest,
   WriteFileRequest,
 } from "../../../contract/index.ts";
 import type { SandboxFiles } from "../../engine.ts";
@@ -16,6 +18,7 @@ import { FilesProcess } from "./files-process.ts";
 import { pathBytes } from "./path-bytes.ts";
 import { readPath, readStat, readUsage, timeOf } from "./stat.ts";
 import { listFiles, readFile, writeFile } from "./transfer.ts";
+import { watchFiles } from "./watch.ts";
 
 const PROCESS: ProcessSpec = { argv: ["files"], builtin: "files", stdin: true };
 
@@ -73,6 +76,16 @@ export class GuestFiles implements SandboxFiles {
     const done = this.#vigil.busy();
     try {
       await extractFiles(this.#start, this.#name, request, tar, signal);
+    } finally {
+      done();
+    }
+  }
+
+  /** A sandbox whose files are watched is used, and so not idle. */
+  async watch(request: WatchFilesRequest, signal?: AbortSignal): Promise<AsyncGenerator<FileChange[]>> {
+    const done = this.#vigil.busy();
+    try {
+      return this.#vigil.reading(await watchFiles(this.#start, this.#name, request, signal));
     } finally {
       done();
     }

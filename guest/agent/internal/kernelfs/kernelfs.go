@@ -1,10 +1,11 @@
-package archive
+// Package kernelfs tells file systems that the kernel makes up from those that hold files.
+package kernelfs
 
 import "syscall"
 
-// madeUp says whether a folder is of a file system whose files are the kernel's answers (include/uapi/linux/magic.h): its contents
-// are left out of a tar. /proc/kcore alone would be 128 TiB.
-func madeUp(fd int) bool {
+// MadeUp says whether a folder is of a file system whose files are the kernel's answers (include/uapi/linux/magic.h):
+// there is no end to what they hold, and nothing tells of changes. /proc/kcore alone would be 128 TiB.
+func MadeUp(fd int) bool {
 	var st syscall.Statfs_t
 	if syscall.Fstatfs(fd, &st) != nil {
 		return false

@@ -1,4 +1,4 @@
-package files
+package glob
 
 import "testing"
 
@@ -13,8 +13,8 @@ func TestMatches(t *testing.T) {
 		{"[]]", "]", true}, {"[", "[", false}, {"\\*", "*", true}, {"\\*", "a", false}, {"a/[!b]c", "a//c", false},
 		{"", "", true}, {"", "a", false}, {"[a", "a", false}, {"\\", "\\", true},
 	} {
-		if got := matches(c.pattern, c.path); got != c.want {
-			t.Errorf("matches(%q, %q) = %v", c.pattern, c.path, got)
+		if got := Matches(c.pattern, c.path); got != c.want {
+			t.Errorf("Matches(%q, %q) = %v", c.pattern, c.path, got)
 		}
 	}
 }
@@ -26,7 +26,7 @@ func FuzzMatches(f *testing.F) {
 	f.Add("[]", "]")
 	f.Fuzz(func(t *testing.T, pattern, path string) {
 		if len(pattern) < 200 && len(path) < 200 {
-			matches(pattern, path)
+			Matches(pattern, path)
 		}
 	})
 }

@@ -1,11 +1,12 @@
-package files
+// Package glob matches names of the sandbox with the patterns of its host.
+package glob
 
 import "strings"
 
-// matches says whether a path that is relative to the listed folder fits a pattern: * and ? stay within a name, ** goes through any
+// Matches says whether a path that is relative to the listed folder fits a pattern: * and ? stay within a name, ** goes through any
 // number of folders, [a-z] and [!a-z] are one byte of a set, \ takes the next byte as it is. A pattern without a slash is about the
 // last name alone. The time is bounded by the product of the two lengths: every state is visited once.
-func matches(pattern, path string) bool {
+func Matches(pattern, path string) bool {
 	if !strings.Contains(pattern, "/") {
 		path = path[strings.LastIndexByte(path, '/')+1:]
 	}
