@@ -1,5 +1,7 @@
 import { Command } from "commander";
 import { Sandbox } from "../../sdk/index.ts";
+import { addCopyFlags, type Copy, type CopyFlags, copiesOf, copyInto } from "../copy-flags.ts";
+import { interruptible } from "../interruption.ts";
 import { ProgressDisplay } from "../progress.ts";
 import { addSandboxFlags, commandOf, type SandboxFlags, specOf } from "../sandbox-flags.ts";
 import { print, printJson } from "../terminal.ts";
@@ -10,29 +12,45 @@ Prints the sandbox's name. Without a command it idles until it is stopped.
 
 Examples:
   $ msb create --name box msb/python
+  $ msb create --name box --copy ./src:/srv msb/python     then: msb exec box -- python3 /srv/main.py
   $ box=$(msb create msb/base) && msb exec $box -- uname -r && msb rm --force $box`;
 
+type CreateFlags = SandboxFlags & CopyFlags & { json?: boolean; timings?: boolean };
+
 export function command(): Command {
-  return addSandboxFlags(new Command("create").description("Create a sandbox and leave it running."))
+  return addCopyFlags(
+    addSandboxFlags(new Command("create").description("Create a sandbox and leave it running.")),
+  )
     .option("--json", "print all that is known of it, as JSON")
     .option("--timings", "print how long each step of the start took")
     .argument("<IMAGE>", "image to start from")
     .argument("[COMMAND...]", "main process; when it ends the sandbox stops (default: none)")
     .passThroughOptions()
     .addHelpText("after", HELP)
-    .action(
-      async (image: string, words: string[], flags: SandboxFlags & { json?: boolean; timings?: boolean }) => {
-        const argv = commandOf(words);
-        using progress = new ProgressDisplay();
-        const sandbox = await Sandbox.create({
-          ...specOf(image, flags),
-          ...(argv.length > 0 && { command: argv }),
-          onProgress: progress.update,
-        });
-        progress.done();
-        if (flags.json) printJson(sandbox.info);
-        else print(sandbox.name);
-        if (flags.timings) printTimings(sandbox.info.timings);
-      },
-    );
+    .action((image: string, words: string[], flags: CreateFlags) => {
+      const copies = copiesOf(flags, words);
+      if (copies.length === 0) return create(image, words, flags);
+      return interruptible((signal) => create(image, words, flags, { copies, signal }));
+    });
+}
+
+async function create(
+  image: string,
+  words: string[],
+  flags: CreateFlags,
+  copying?: { copies: Copy[]; signal: AbortSignal },
+): Promise<void> {
+  const argv = commandOf(words);
+  using progress = new ProgressDisplay();
+  const sandbox = await Sandbox.create({
+    ...specOf(image, flags),
+    ...(argv.length > 0 && { command: argv }),
+    onProgress: progress.update,
+    signal: copying?.signal,
+  });
+  if (copying !== undefined) await copyInto(sandbox, copying.copies, copying.signal);
+  progress.done();
+  if (flags.json) printJson(sandbox.info);
+  else print(sandbox.name);
+  if (flags.timings) printTimings(sandbox.info.timings);
 }
