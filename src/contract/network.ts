@@ -98,6 +98,15 @@ export const networkSpec = z
   })
   .meta({ id: "Network" });
 export type NetworkSpec = z.output<typeof networkSpec>;
+/** What can be changed of a network while its sandbox runs. */
+export const networkChanges = z
+  .strictObject({
+    scope: z.enum(NETWORK_SCOPES).optional().meta({ description: "Not to or from `none`." }),
+    rules: z.array(networkRule).max(MAX_RULES).optional().meta({ description: "All of them, anew." }),
+  })
+  .meta({ id: "NetworkChanges" });
+export type NetworkChanges = z.output<typeof networkChanges>;
+
 export type NetworkSpecInput = z.input<typeof networkSpec>;
 export type PublishedPort = z.output<typeof publishedPort>;
 export type NetworkLimits = z.output<typeof networkLimits>;

@@ -17,6 +17,12 @@ import type {
   ListFilesRequest,
   LoginRequest,
   LogRecord,
+  NetworkChanges,
+  NetworkExplanation,
+  NetworkQuestion,
+  NetworkRecord,
+  NetworkSpec,
+  NetworkStatistics,
   OutputFrom,
   PackFilesRequest,
   ProcessInfo,
@@ -86,6 +92,8 @@ export interface Sandboxes {
   files(ref: string): SandboxFiles;
   /** The image's entrypoint and command with the spec's and `argv` on top, as `docker run` combines them. */
   commandOf(ref: string, argv?: string[]): string[];
+  /** The network of a sandbox; `invalid_state` for what needs one that is there. */
+  network(ref: string): SandboxNetworkControl;
   /** What a running sandbox uses now. */
   metrics(ref: string): Promise<SandboxMetrics>;
   /** What all running sandboxes use now; one that cannot be measured is left out. */
@@ -120,6 +128,25 @@ export interface SandboxFiles {
    * `overflow` one day.
    */
   watch(request: WatchFilesRequest, signal?: AbortSignal): Promise<AsyncIterable<FileChange[]>>;
+}
+
+/** A sandbox's network: its decisions, and what decides. */
+export interface SandboxNetworkControl {
+  /** Its decisions that are kept, oldest first; also of one that has stopped. */
+  records(options?: NetworkLogOptions): AsyncIterable<NetworkRecord>;
+  /** What would become of a connection, and why. Nothing is connected; a name is asked for. */
+  test(question: NetworkQuestion): Promise<NetworkExplanation>;
+  statistics(): Promise<NetworkStatistics>;
+  /** Other rules or another scope, from now on: connections that they do not allow are closed. */
+  update(changes: NetworkChanges): Promise<NetworkSpec>;
+}
+
+export interface NetworkLogOptions {
+  /** Then what comes, until the sandbox is removed or the signal. Default: only what is kept. */
+  follow?: boolean | undefined;
+  /** Only the last so many of what is kept. */
+  tail?: number | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 export interface ExecContext extends OperationContext {

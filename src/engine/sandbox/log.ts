@@ -38,7 +38,7 @@ interface Follower {
 }
 
 export class SandboxLog {
-  private readonly directory: string;
+  readonly directory: string;
   private file: FileHandle | undefined;
   private size = 0;
   private queue: Waiting[] = [];

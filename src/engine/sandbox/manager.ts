@@ -19,6 +19,7 @@ import type {
   OperationContext,
   Sandboxes,
   SandboxFiles,
+  SandboxNetworkControl,
   SandboxProcesses,
 } from "../engine.ts";
 import { type Digest, EMPTY_CONFIG, type ImageConfig, isDigest } from "../image/index.ts";
@@ -166,6 +167,10 @@ export class SandboxManager implements Sandboxes {
     // One that stops meanwhile is left out.
     const all = await Promise.all(running.map(({ id }) => this.metrics(id).catch(() => undefined)));
     return all.filter((metrics) => metrics !== undefined);
+  }
+
+  network(ref: string): SandboxNetworkControl {
+    return this.find(ref).network;
   }
 
   processes(ref: string): SandboxProcesses {

@@ -1,11 +1,14 @@
 import {
+  type NetworkChanges,
   type NetworkExplanation,
   type NetworkQuestion,
+  type NetworkRecord,
   type NetworkSpec,
   type NetworkStatistics,
   type PublishedPort,
   SandboxError,
 } from "../../contract/index.ts";
+import type { NetworkLogOptions, SandboxNetworkControl } from "../engine.ts";
 import type { Machine } from "../machine/index.ts";
 import type { NetworkEvent, SandboxNetwork } from "../network/index.ts";
 import type { SandboxContext } from "./context.ts";
@@ -17,19 +20,29 @@ import type { SandboxRecord } from "./record.ts";
  * A sandbox's part in the network: attached before its VM starts, connected before its first process, closed with its VM, and taken
  * up again by a daemon that finds it running. What was decided goes to its log.
  */
-export class NetworkLink {
+export class NetworkLink implements SandboxNetworkControl {
   readonly log: NetworkLog;
   readonly #context: SandboxContext;
   readonly #id: string;
   readonly #name: string;
+  readonly #save: (spec: NetworkSpec) => void;
+  #spec: NetworkSpec;
   #network: SandboxNetwork | undefined;
   #attached: Promise<SandboxNetwork | undefined> | undefined;
   #connected: Promise<void> | undefined;
 
-  constructor(context: SandboxContext, { id, name }: SandboxRecord, logDirectory: string) {
+  /** @param save keeps a changed spec in the sandbox's record */
+  constructor(
+    context: SandboxContext,
+    { id, name, spec }: SandboxRecord,
+    logDirectory: string,
+    save: (spec: NetworkSpec) => void,
+  ) {
     this.#context = context;
     this.#id = id;
     this.#name = name;
+    this.#spec = spec.network;
+    this.#save = save;
     this.log = new NetworkLog(logDirectory);
   }
 
@@ -62,20 +75,34 @@ export class NetworkLink {
   }
 
   /** Goes on with a machine that another daemon started. A port that was taken meanwhile is an event. */
-  async adopt(record: SandboxRecord, machine: Machine): Promise<void> {
+  async adopt(record: SandboxRecord): Promise<void> {
     const spec = { ...record.spec.network, ports: record.ports ?? [] };
     try {
       await this.#attach(record, spec, true);
-      this.connect(machine);
     } catch (error) {
       // It runs, and can be spoken to without a network.
       this.#tell({ type: "network.failed", message: SandboxError.from(error).message });
     }
   }
 
-  /** Other rules, from now on. */
-  async update(spec: NetworkSpec): Promise<void> {
-    await this.#there().update(spec, this.#context.networkSettings());
+  async update({ scope, rules }: NetworkChanges): Promise<NetworkSpec> {
+    const spec = { ...this.#spec, scope: scope ?? this.#spec.scope, rules: rules ?? this.#spec.rules };
+    if ((spec.scope === "none") !== (this.#spec.scope === "none")) {
+      throw new SandboxError(
+        "invalid_argument",
+        `the network of '${this.#name}' cannot go from '${this.#spec.scope}' to '${spec.scope}': its VM has an interface or has none`,
+        { hint: "Create another sandbox." },
+      );
+    }
+    // First, since it looks at the rules and their sets.
+    await this.#network?.update(spec, this.#context.networkSettings());
+    this.#spec = spec;
+    this.#save(spec);
+    return spec;
+  }
+
+  records(options?: NetworkLogOptions): AsyncIterable<NetworkRecord> {
+    return this.log.read(options);
   }
 
   test(question: NetworkQuestion): Promise<NetworkExplanation> {

@@ -1,6 +1,7 @@
 import { type FileHandle, open, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { type NetworkRecord, networkRecord } from "../../contract/index.ts";
+import type { NetworkLogOptions } from "../engine.ts";
 
 /**
  * What a sandbox's network decided: JSON lines, appended. Two files of at most `MAX_FILE` each are kept, the older one behind the
@@ -12,14 +13,6 @@ const MAX_FILE = 4 * 1024 * 1024;
 const MAX_WAITING = 10_000;
 const CURRENT = "network.jsonl";
 const OLDER = "network.1.jsonl";
-
-export interface NetworkLogOptions {
-  /** Then what comes, until the log is closed or the signal. Default: only what is kept. */
-  follow?: boolean | undefined;
-  /** Only the last so many of what is kept. */
-  tail?: number | undefined;
-  signal?: AbortSignal | undefined;
-}
 
 interface Follower {
   queue: NetworkRecord[];

@@ -69,7 +69,9 @@ export class Sandbox {
       this.save({ reservedProcesses }),
     );
     this.log = new SandboxLog(join(this.directory, LOG_DIRECTORY));
-    this.network = new NetworkLink(context, record, join(this.directory, LOG_DIRECTORY));
+    this.network = new NetworkLink(context, record, this.log.directory, (network) =>
+      this.save({ spec: { ...this.record.spec, network } }),
+    );
     this.vigil = new Vigil(context, record, this.log, {
       expired: ({ reason }) => void this.stop(DEFAULT_GRACE_MS, reason).catch(() => {}),
       save: (changes) => this.save(changes),
@@ -137,10 +139,7 @@ export class Sandbox {
     await mkdir(join(this.directory, LOG_DIRECTORY), { recursive: true, mode: 0o700 });
     try {
       this.save({ ports: await this.network.begin(this.record) });
-      const onMachine = (machine: Machine) => {
-        this.save({ machine: machine.record });
-        this.network.connect(machine);
-      };
+      const onMachine = (machine: Machine) => this.save({ machine: machine.record });
       const mountFolder = (guest: AgentConnection, mount: FolderMount) =>
         this.mountFolder(guest, mount, operation.signal);
       const hears = { ...this.vigil.hears, onMachine, mountFolder };
@@ -179,8 +178,8 @@ export class Sandbox {
   async adopt(machine: Machine): Promise<void> {
     this.context.uids.claim(this.record.uid);
     const agent = await this.link.reach(machine);
+    await this.network.adopt(this.record);
     this.attach(machine);
-    await this.network.adopt(this.record, machine);
     await this.adoptProcesses(agent);
     this.vigil.begin(this.record);
   }
@@ -291,6 +290,7 @@ export class Sandbox {
   private attach(machine: Machine): void {
     this.machine = machine;
     this.ending = undefined;
+    this.network.connect(machine);
     void machine.exited.then((exit) => this.onMachineExit(machine, exit));
   }
 

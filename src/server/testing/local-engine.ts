@@ -65,6 +65,9 @@ export function openLocalEngine(home: string): Engine {
       processes() {
         throw new SandboxError("unsupported", "a sandbox without a VM keeps no processes");
       },
+      network() {
+        throw new SandboxError("unsupported", "a sandbox without a VM has no network");
+      },
       async create(spec, context) {
         await images.ensure(spec.image, spec.pull, context ?? {});
         if (spec.name && [...sandboxes.values()].some(({ info }) => info.name === spec.name)) {

@@ -47,7 +47,8 @@ export class NetworkThread {
     if (this.#over) return Promise.reject(gone("it has ended"));
     const number = this.#number++;
     const { promise, resolve, reject } = Promise.withResolvers<Calls[Name]["answer"]>();
-    const timer = setTimeout(() => this.#stuck(call), ANSWER_TIMEOUT_MS);
+    const late = `it did not answer '${call}' within ${ANSWER_TIMEOUT_MS} ms`;
+    const timer = setTimeout(() => this.fail(late), ANSWER_TIMEOUT_MS);
     this.#waiting.set(number, { resolve: (answer) => resolve(answer as never), reject, timer });
     this.#worker.postMessage({ call, number, ask } as ToThread);
     return promise;
@@ -59,9 +60,9 @@ export class NetworkThread {
     await this.#worker.terminate();
   }
 
-  /** A thread that runs in a circle serves nobody; it is ended as if it had died. */
-  #stuck(call: CallName): void {
-    this.#failure = new Error(`it did not answer '${call}' within ${ANSWER_TIMEOUT_MS} ms`);
+  /** Ends one that serves nobody, as if it had died. */
+  fail(reason: string): void {
+    this.#failure = new Error(reason);
     void this.#worker.terminate();
   }
 
