@@ -1,13 +1,15 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { createReadStream } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { createServer as createHttpServer } from "node:http";
-import { type AddressInfo, createServer, type Server } from "node:net";
+import { type AddressInfo, connect, createServer, type Server } from "node:net";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import type { CreateOptions, Sandbox } from "../src/sdk/index.ts";
+import { type CreateOptions, Sandbox } from "../src/sdk/index.ts";
 import { buildGoProgram, type GoProgram } from "./go-program.ts";
+import { NameServer } from "./name-server.ts";
 import { SandboxDriver } from "./sandbox-driver.ts";
 
 /** Sandboxes that reach what they may, and nothing else, through the whole network: guest, VMM, threads, host. */
@@ -101,4 +103,164 @@ describe("the host's loopback", () => {
     expect(await complaint(sandbox, `nc -w 20 ${HOST} ${tcp}`)).toContain("Connection refused");
     await decisions(sandbox, { port: tcp, allowed: false, rule: "scope any" });
   });
+});
+
+/** Starts the probe's echo servers in the sandbox, and waits for them. */
+async function echoIn(sandbox: Sandbox, port: number): Promise<void> {
+  const start = (kind: string) => `/probe ${kind}-echo ${port} >/tmp/${kind} 2>&1 </dev/null &`;
+  const ready = (kind: string) => `until grep -q listening /tmp/${kind}; do sleep 0.05; done`;
+  await shell(sandbox, `${start("tcp")} ${start("udp")} ${ready("tcp")}; ${ready("udp")}`);
+}
+
+async function overTcp(port: number, words: string): Promise<string> {
+  const socket = connect({ host: "127.0.0.1", port });
+  socket.end(words);
+  return await text(socket);
+}
+
+async function overUdp(port: number, words: string): Promise<string> {
+  const socket = createSocket("udp4");
+  try {
+    socket.send(words, port, "127.0.0.1");
+    const [answer] = await once(socket, "message", { signal: AbortSignal.timeout(20_000) });
+    return String(answer);
+  } finally {
+    socket.close();
+  }
+}
+
+const portOf = ({ info }: Sandbox, protocol: string): number =>
+  info.ports!.find((port) => port.protocol === protocol)!.host;
+
+describe("published ports", () => {
+  const ports = [
+    { host: 0, guest: 7000 },
+    { host: 0, guest: 7000, protocol: "udp" as const },
+  ];
+
+  test("lead into the sandbox, also after a daemon's death", async () => {
+    const target = await serve(echo());
+    const rules = [`allow egress host tcp:${target}`];
+    await using sandbox = await create({ scope: "public", ports, rules }, { name: "published" });
+    await echoIn(sandbox, 7000);
+    const [tcp, udp] = [portOf(sandbox, "tcp"), portOf(sandbox, "udp")];
+    expect(await overTcp(tcp, "hi")).toBe("10.209.0.254 said hi");
+    expect(await overUdp(udp, "hi")).toBe("10.209.0.254 said hi");
+    await decisions(sandbox, {
+      direction: "ingress",
+      protocol: "tcp",
+      port: 7000,
+      allowed: true,
+      bytesIn: 2,
+    });
+    await driver.killDaemon();
+    const again = await Sandbox.get("published", { connection: driver.connection });
+    expect(again.info.ports).toEqual(sandbox.info.ports);
+    expect(await overTcp(tcp, "hi again")).toBe("10.209.0.254 said hi again");
+    expect(await overUdp(udp, "hi again")).toBe("10.209.0.254 said hi again");
+    expect(await shell(again, `echo out again | nc -w 5 ${HOST} ${target}`)).toBe("out again\n");
+  });
+
+  test("are closed to whom a rule denies, and where nobody listens", async () => {
+    await using sandbox = await create({
+      scope: "public",
+      ports,
+      rules: ["deny ingress 127.0.0.0/8 tcp:7000"],
+    });
+    await echoIn(sandbox, 7000);
+    await expect(overTcp(portOf(sandbox, "tcp"), "hi")).rejects.toMatchObject({ code: "ECONNRESET" });
+    expect(await overUdp(portOf(sandbox, "udp"), "hi")).toBe("10.209.0.254 said hi");
+    await decisions(sandbox, {
+      direction: "ingress",
+      allowed: false,
+      rule: "deny ingress 127.0.0.0/8 tcp:7000",
+    });
+    await using silent = await create({ scope: "public", ports });
+    await expect(overTcp(portOf(silent, "tcp"), "hi")).rejects.toMatchObject({ code: "ECONNRESET" });
+  });
+
+  test("that are in use are an error that names them, and nothing is left", async () => {
+    const port = await serve(echo());
+    const before = await Sandbox.list({ connection: driver.connection });
+    await expect(create({ scope: "public", ports: [{ host: port, guest: 80 }] })).rejects.toMatchObject({
+      code: "already_exists",
+      message: `the port 127.0.0.1:${port}/tcp of the host is in use`,
+    });
+    expect(await Sandbox.list({ connection: driver.connection })).toHaveLength(before.length);
+    expect(await driver.vmPids()).toHaveLength(before.length);
+  });
+
+  test("are free again when the sandbox has stopped", async () => {
+    await using sandbox = await create({ scope: "public", ports });
+    const port = portOf(sandbox, "tcp");
+    await sandbox.stop();
+    const stopped = await Sandbox.get(sandbox.name, { connection: driver.connection });
+    expect(stopped.info).toMatchObject({ state: "stopped" });
+    expect(stopped.info.ports).toBeUndefined();
+    await expect(overTcp(port, "hi")).rejects.toMatchObject({ code: "ECONNREFUSED" });
+  });
+});
+
+describe("the scope public", () => {
+  test("denies everything else at once", async () => {
+    await using sandbox = await create({ scope: "public" });
+    const tcp = ["10.0.0.1:443", "192.168.1.1:22", "172.16.0.1:443", "100.64.0.1:443", "169.254.169.254:443"];
+    tcp.push("203.0.113.1:443", "[fd00::1]:443", "[64:ff9b::a00:1]:443");
+    for (const address of tcp)
+      expect(await shell(sandbox, `/probe dial tcp '${address}'`)).toMatch(
+        /(refused|unreachable|no route).* at once: true/,
+      );
+    for (const address of ["10.0.0.1:5000", "[fd00::1]:5000"])
+      expect(await shell(sandbox, `/probe dial udp '${address}'`)).toMatch(
+        /(refused|no route|denied).* at once: true/,
+      );
+    expect(await complaint(sandbox, "wget -O - http://169.254.169.254/latest/meta-data")).toContain(
+      "403 Forbidden",
+    );
+    await decisions(sandbox, { address: "169.254.169.254", port: 80, allowed: false });
+  });
+
+  test("takes names from the host's resolvers, without what it may not reach", async () => {
+    using server = await NameServer.listen(
+      "mixed.example 60 A 93.184.216.34",
+      "mixed.example 60 A 10.0.0.7",
+      "rebound.example 60 A 192.168.1.1",
+      "tracker.example 60 A 93.184.216.35",
+    );
+    await writeFile(join(driver.home, "network.json"), JSON.stringify({ resolvers: [server.address] }));
+    await using sandbox = await create({ scope: "public", rules: ["deny egress domain:tracker.example"] });
+    expect(await shell(sandbox, "/probe addresses mixed.example")).toBe("[93.184.216.34]\n");
+    expect(await shell(sandbox, "/probe addresses rebound.example")).toMatch(/no such host|no address/i);
+    expect(await shell(sandbox, "/probe addresses tracker.example")).toContain("no such host");
+    expect(await shell(sandbox, "nslookup mixed.example 8.8.8.8")).toContain("93.184.216.34");
+    expect(new Set(server.asked)).toEqual(new Set(["mixed.example", "rebound.example"]));
+    await decisions(sandbox, { kind: "name", name: "tracker.example", allowed: false });
+    await decisions(sandbox, { kind: "name", name: "mixed.example", addresses: ["93.184.216.34"] });
+  });
+});
+
+test("50 MB go both ways, and are what they were", async () => {
+  const bytes = 50 * 1024 * 1024;
+  const port = await serve(echo());
+  await using sandbox = await create({ scope: "public", rules: [`allow egress host tcp:${port}`] });
+  const [sent, back] = (await shell(sandbox, `/probe send 10.209.0.254:${port} ${bytes}`)).trim().split(" ");
+  expect(sent).toMatch(/^[0-9a-f]{64}$/);
+  expect(back).toBe(sent);
+  await decisions(sandbox, { port, bytesOut: bytes, bytesIn: bytes });
+});
+
+test("two sandboxes do not see each other", async () => {
+  await using one = await create({ scope: "any", ports: [{ host: 0, guest: 7000 }] });
+  await using other = await create({ scope: "any" });
+  await echoIn(one, 7000);
+  expect(await overTcp(portOf(one, "tcp"), "hi")).toBe("10.209.0.254 said hi");
+  // It has the same address, which to the other is its own.
+  for (const address of [
+    "10.209.0.2:7000",
+    "10.209.0.3:7000",
+    "10.209.0.1:7000",
+    `10.209.0.254:${portOf(one, "tcp")}`,
+  ])
+    expect(await shell(other, `/probe dial tcp ${address}`)).toMatch(/refused|no route/);
+  expect(await shell(other, "ping -c 1 -W 1 10.209.0.3 >/dev/null; echo $?")).toBe("1\n");
 });

@@ -45,6 +45,8 @@ const RECONNECT_MS = 10_000;
 export class NetworkService implements AsyncDisposable {
   readonly #threads = new Set<NetworkThread>();
   readonly #networks = new Map<string, SandboxNetwork>();
+  /** Who hears of a sandbox's network: also while it is being attached, and until all of it was told. */
+  readonly #requests = new Map<string, AttachRequest>();
   #deaths: number[] = [];
 
   /**
@@ -61,6 +63,7 @@ export class NetworkService implements AsyncDisposable {
       pcapFile: request.pcapFile,
     };
     const thread = this.#threadFor(request.id);
+    this.#requests.set(request.id, request);
     try {
       const ports = await thread.ask("attach", options);
       const network: SandboxNetwork = new SandboxNetwork(request, options, thread, ports, () =>
@@ -69,6 +72,7 @@ export class NetworkService implements AsyncDisposable {
       this.#networks.set(request.id, network);
       return network;
     } catch (error) {
+      this.#requests.delete(request.id);
       this.#leave(thread, request.id);
       throw error;
     }
@@ -100,7 +104,7 @@ export class NetworkService implements AsyncDisposable {
   }
 
   #hear(message: Extract<FromThread, { say: "records" | "event" }>): void {
-    const request = this.#networks.get(message.id)?.request;
+    const request = this.#requests.get(message.id);
     if (message.say === "records") request?.onRecords(message.records);
     else request?.onEvent(message.event);
   }
@@ -108,7 +112,10 @@ export class NetworkService implements AsyncDisposable {
   async #detach(network: SandboxNetwork): Promise<void> {
     const { id } = network.request;
     await network.thread.ask("detach", { id }).catch(() => {});
-    if (this.#networks.get(id) === network) this.#networks.delete(id);
+    if (this.#networks.get(id) === network) {
+      this.#networks.delete(id);
+      this.#requests.delete(id);
+    }
     this.#leave(network.thread, id);
   }
 
