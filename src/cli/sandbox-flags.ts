@@ -5,6 +5,7 @@ import type { PullPolicy, SandboxSpecInput } from "../sdk/index.ts";
 import { parseDetachKeys } from "./detach-keys.ts";
 import { addInlineFileFlags, type InlineFileFlags, inlineFilesOf } from "./inline-file-flags.ts";
 import { addMountFlags, type MountFlags, mountsOf } from "./mount-flags.ts";
+import { addNetworkFlags, type NetworkFlags, networkOf } from "./network-flags.ts";
 import { parseCount, parseMebibytes, parseMilliseconds } from "./quantity.ts";
 
 /** The flags that describe a sandbox, for `run` and `create`; and those of a process, which `exec` has too. */
@@ -23,7 +24,7 @@ export interface TerminalFlags {
   detachKeys?: Buffer;
 }
 
-export interface SandboxFlags extends ProcessFlags, MountFlags, InlineFileFlags {
+export interface SandboxFlags extends ProcessFlags, MountFlags, InlineFileFlags, NetworkFlags {
   name?: string;
   cpus?: number;
   memory?: number;
@@ -76,7 +77,7 @@ export function addSandboxFlags(command: Command): Command {
       "bytes of its disks in a second, at most, as 50M (default: no limit)",
       parseMebibytes,
     );
-  return addInlineFileFlags(addMountFlags(addProcessFlags(command)))
+  return addNetworkFlags(addInlineFileFlags(addMountFlags(addProcessFlags(command))))
     .option("-l, --label <KEY=VALUE>", "attach a label (repeatable)", collect)
     .option(
       "--entrypoint <PROGRAM>",
@@ -109,6 +110,7 @@ export function addSandboxFlags(command: Command): Command {
 export function specOf(image: string, flags: SandboxFlags): SandboxSpecInput {
   const mounts = mountsOf(flags);
   const files = inlineFilesOf(flags);
+  const network = networkOf(flags);
   return {
     image,
     ...(flags.name !== undefined && { name: flags.name }),
@@ -120,6 +122,7 @@ export function specOf(image: string, flags: SandboxFlags): SandboxSpecInput {
     ...processOf(flags),
     ...(mounts.length > 0 && { mounts }),
     ...(files.length > 0 && { files }),
+    ...(network && { network }),
     ...(flags.label && { labels: pairs(flags.label, "--label") }),
     ...(flags.entrypoint !== undefined && { entrypoint: flags.entrypoint === "" ? [] : [flags.entrypoint] }),
     ...(flags.shell !== undefined && { shell: flags.shell }),
