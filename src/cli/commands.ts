@@ -99,6 +99,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/top.ts"),
   },
   {
+    name: "net",
+    group: SANDBOXES,
+    summary: "show and change what sandboxes reach",
+    load: () => import("./commands/net.ts"),
+  },
+  {
     name: "start",
     group: SANDBOXES,
     summary: "start a stopped sandbox with the disk it had",

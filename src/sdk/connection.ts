@@ -27,7 +27,7 @@ export interface ConnectOptions {
 
 /** A request to the daemon, as the classes of this SDK make them. */
 export interface ApiRequest {
-  method: "GET" | "POST" | "PUT" | "DELETE";
+  method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   path: string;
   query?: Record<string, string | number | boolean | readonly string[] | undefined> | undefined;
   body?: unknown;

@@ -24,6 +24,12 @@ export type {
   LogRecord,
   Mount,
   MountInput,
+  NetworkChanges,
+  NetworkExplanation,
+  NetworkQuestionInput,
+  NetworkRecord,
+  NetworkSpecInput,
+  NetworkStatistics,
   OutputFrom,
   Platform,
   ProcessInfo,
@@ -76,6 +82,7 @@ export type {
   TarOptions,
 } from "./image-transfer.ts";
 export { allMetrics, type WatchMetricsOptions } from "./metrics.ts";
+export { Network, type NetworkLogOptions } from "./network.ts";
 export type { CallOptions, SlowCallOptions } from "./options.ts";
 export { type AttachOptions, Processes, type ProcessStartOptions, SandboxProcess } from "./processes.ts";
 export { type LoginOptions, Registry } from "./registry.ts";

@@ -18,6 +18,7 @@ import { Files } from "./files.ts";
 import { downloaded, type TarOptions } from "./image-transfer.ts";
 import { jsonLines } from "./json-lines.ts";
 import { type WatchMetricsOptions, watchMetrics } from "./metrics.ts";
+import { Network } from "./network.ts";
 import { type CallOptions, QUICK_MS, SLOW_MS, type SlowCallOptions } from "./options.ts";
 import { Processes } from "./processes.ts";
 import { RunProcess } from "./run-process.ts";
@@ -268,6 +269,11 @@ export class Sandbox implements AsyncDisposable {
       `run ${command} in sandbox ${this.name}`,
       signal,
     );
+  }
+
+  /** What it reaches, and what its network decided. */
+  get network(): Network {
+    return new Network(this.#connection, this.#path(""));
   }
 
   /** Its processes that go on without this program. */

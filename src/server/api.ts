@@ -14,6 +14,7 @@ import { addImageTransferRoutes } from "./image-transfer.ts";
 import { addImageRoutes } from "./images.ts";
 import { addLogRoutes } from "./logs.ts";
 import { addMetricsRoutes } from "./metrics.ts";
+import { addNetworkRoutes } from "./network.ts";
 import { addProcessRoutes } from "./processes.ts";
 import { addRegistryRoutes } from "./registries.ts";
 import { addSandboxRoutes } from "./sandboxes.ts";
@@ -66,6 +67,7 @@ export function createApi(context: ApiContext): OpenAPIHono {
   addProcessRoutes(api, context);
   addLogRoutes(api, context);
   addMetricsRoutes(api, context);
+  addNetworkRoutes(api, context);
   addEventRoutes(api, context);
   addImageRoutes(api, context);
   addImageTransferRoutes(api, context);
