@@ -17,6 +17,8 @@ interface Entry {
 }
 
 const entries = new Map<string, Entry>();
+/** Those that are being opened: one that is to go meanwhile must not be left behind. */
+const opening = new Map<string, Promise<SandboxStack>>();
 
 function entryOf(id: string): Entry {
   const entry = entries.get(id);
@@ -30,15 +32,21 @@ type Answering = { [Name in CallName]: (ask: Calls[Name]["ask"]) => Promise<Call
 const answering: Answering = {
   async attach(options) {
     const { id } = options;
-    if (entries.has(id))
+    if (entries.has(id) || opening.has(id))
       throw new SandboxError("internal", `the network of sandbox '${id}' is attached twice`);
     const batch = new RecordBatch((records) => say({ say: "records", id, records }));
-    const stack = await SandboxStack.open(options, {
+    const open = SandboxStack.open(options, {
       onRecord: (record) => batch.add(record),
       onEvent: (event) => say({ say: "event", id, event }),
     });
-    entries.set(id, { stack, batch });
-    return stack.ports;
+    opening.set(id, open);
+    try {
+      const stack = await open;
+      entries.set(id, { stack, batch });
+      return stack.ports;
+    } finally {
+      opening.delete(id);
+    }
   },
   async connect({ id, socket, timeoutMs }) {
     await entryOf(id).stack.connect(socket, timeoutMs);
@@ -51,6 +59,7 @@ const answering: Answering = {
   test: async ({ id, question }) => entryOf(id).stack.test(question),
   statistics: async ({ id }) => entryOf(id).stack.statistics,
   async detach({ id }) {
+    await opening.get(id)?.catch(() => {});
     const entry = entries.get(id);
     entries.delete(id);
     await entry?.stack[Symbol.asyncDispose]();
