@@ -225,8 +225,8 @@ func TestNamesBeginWithTheLastOfThePath(t *testing.T) {
 	}
 }
 
-// entries makes a tar of what is asked, however strange.
-func entries(t *testing.T, all ...tar.Entry) []byte {
+// entriesOf makes a tar of what is asked, however strange.
+func entriesOf(t *testing.T, all ...tar.Entry) []byte {
 	t.Helper()
 	file, err := os.CreateTemp(t.TempDir(), "tar")
 	must(t, err)
@@ -249,12 +249,12 @@ func TestNothingLeavesTheFolder(t *testing.T) {
 		tar   []byte
 		words string
 	}{
-		"dots":                       {entries(t, tar.Entry{Kind: tar.TypeFile, Path: "a/../../out"}), "leads out"},
-		"a link of its own":          {entries(t, tar.Entry{Kind: tar.TypeSymlink, Path: "l", Target: ".."}, tar.Entry{Kind: tar.TypeFile, Path: "l/out"}), "cannot put anything into l"},
-		"a link there":               {entries(t, tar.Entry{Kind: tar.TypeFile, Path: "there/out"}), "cannot put anything into there"},
-		"a hard link":                {entries(t, tar.Entry{Kind: tar.TypeLink, Path: "h", Target: "../secret"}), "leads out"},
-		"a hard link through a link": {entries(t, tar.Entry{Kind: tar.TypeLink, Path: "h", Target: "there/secret"}), "cannot put anything into there"},
-		"a folder over a link":       {entries(t, tar.Entry{Kind: tar.TypeDirectory, Path: "there"}), "something else"},
+		"dots":                       {entriesOf(t, tar.Entry{Kind: tar.TypeFile, Path: "a/../../out"}), "leads out"},
+		"a link of its own":          {entriesOf(t, tar.Entry{Kind: tar.TypeSymlink, Path: "l", Target: ".."}, tar.Entry{Kind: tar.TypeFile, Path: "l/out"}), "cannot put anything into l"},
+		"a link there":               {entriesOf(t, tar.Entry{Kind: tar.TypeFile, Path: "there/out"}), "cannot put anything into there"},
+		"a hard link":                {entriesOf(t, tar.Entry{Kind: tar.TypeLink, Path: "h", Target: "../secret"}), "leads out"},
+		"a hard link through a link": {entriesOf(t, tar.Entry{Kind: tar.TypeLink, Path: "h", Target: "there/secret"}), "cannot put anything into there"},
+		"a folder over a link":       {entriesOf(t, tar.Entry{Kind: tar.TypeDirectory, Path: "there"}), "something else"},
 	} {
 		base := t.TempDir()
 		must(t, os.Mkdir(base+"/in", 0o755))
@@ -273,7 +273,7 @@ func TestNothingLeavesTheFolder(t *testing.T) {
 	must(t, os.WriteFile(base+"/secret", []byte("s"), 0o600))
 	must(t, os.Mkdir(base+"/in", 0o755))
 	must(t, os.Symlink("../secret", base+"/in/l"))
-	must(t, unpack(t, entries(t, tar.Entry{Kind: tar.TypeFile, Path: "/l", Mode: 0o640}), base+"/in", owners{uid: 7, gid: 8}))
+	must(t, unpack(t, entriesOf(t, tar.Entry{Kind: tar.TypeFile, Path: "/l", Mode: 0o640}), base+"/in", owners{uid: 7, gid: 8}))
 	var st syscall.Stat_t
 	must(t, syscall.Lstat(base+"/in/l", &st))
 	if st.Mode != syscall.S_IFREG|0o640 || st.Uid != 7 || st.Gid != 8 {
@@ -293,7 +293,7 @@ func TestWhatIsThere(t *testing.T) {
 	old, err := os.Open(dir + "/file")
 	must(t, err)
 	defer old.Close()
-	must(t, unpack(t, entries(t,
+	must(t, unpack(t, entriesOf(t,
 		tar.Entry{Kind: tar.TypeDirectory, Path: "folder", Mode: 0o777}, tar.Entry{Kind: tar.TypeFile, Path: "folder/new"},
 		tar.Entry{Kind: tar.TypeFile, Path: "file", Size: 1}, tar.Entry{Kind: tar.TypeFile, Path: "file", Size: 2},
 		tar.Entry{Kind: tar.TypeFile, Path: "late/x"}, tar.Entry{Kind: tar.TypeDirectory, Path: "late", Mode: 0o711, Seconds: 5},
@@ -314,17 +314,17 @@ func TestWhatIsThere(t *testing.T) {
 		t.Errorf("who has the old file open sees %q", b)
 	}
 	must(t, os.Chmod(dir+"/folder", 0o2755))
-	must(t, unpack(t, entries(t, tar.Entry{Kind: tar.TypeFile, Path: "folder/group", Mode: 0o644}), dir, owners{}))
+	must(t, unpack(t, entriesOf(t, tar.Entry{Kind: tar.TypeFile, Path: "folder/group", Mode: 0o644}), dir, owners{}))
 	must(t, syscall.Stat(dir+"/folder/group", &st))
 	if st.Gid != 0 || st.Mode&0o7777 != 0o644 {
 		t.Errorf("a folder gave its group away: %d %o", st.Gid, st.Mode)
 	}
-	refused(t, unpack(t, entries(t, tar.Entry{Kind: tar.TypeFile, Path: "folder"}), dir, owners{}), failure.AlreadyExists, "folder")
-	refused(t, unpack(t, entries(t, tar.Entry{Kind: tar.TypeDirectory, Path: "file"}), dir, owners{}), failure.AlreadyExists, "file")
+	refused(t, unpack(t, entriesOf(t, tar.Entry{Kind: tar.TypeFile, Path: "folder"}), dir, owners{}), failure.AlreadyExists, "folder")
+	refused(t, unpack(t, entriesOf(t, tar.Entry{Kind: tar.TypeDirectory, Path: "file"}), dir, owners{}), failure.AlreadyExists, "file")
 	refused(t, unpack(t, nil, dir+"/none", owners{}), failure.NotFound, "/none")
 	refused(t, unpack(t, nil, dir+"/file", owners{}), failure.InvalidArgument, "/file")
 	// A link to nothing does not cost what it would have replaced.
-	refused(t, unpack(t, entries(t, tar.Entry{Kind: tar.TypeLink, Path: "file", Target: "none"}), dir, owners{}), failure.NotFound, "none")
+	refused(t, unpack(t, entriesOf(t, tar.Entry{Kind: tar.TypeLink, Path: "file", Target: "none"}), dir, owners{}), failure.NotFound, "none")
 	if _, err := os.Stat(dir + "/file"); err != nil {
 		t.Error(err)
 	}

@@ -1,10 +1,10 @@
 package archive
 
 import (
-	"sort"
 	"strings"
 	"syscall"
 
+	"microsandbox/agent/internal/entries"
 	"microsandbox/agent/internal/failure"
 	"microsandbox/agent/internal/kernelfs"
 	"microsandbox/agent/internal/tar"
@@ -129,7 +129,7 @@ func (p *packer) folder(fd int, e *tar.Entry, st *syscall.Stat_t, in place) erro
 		return nil
 	}
 	below := place{in.depth + 1, uint64(st.Dev)}
-	names, err := list(fd)
+	names, err := entries.Names(fd)
 	if err != nil {
 		return failure.Of("list "+e.Path, err)
 	}
@@ -193,23 +193,6 @@ func describe(path string, st *syscall.Stat_t) *tar.Entry {
 		e.Major, e.Minor = numbersOf(uint64(st.Rdev))
 	}
 	return e
-}
-
-func list(dir int) ([]string, error) {
-	var names []string
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := syscall.ReadDirent(dir, buffer)
-		if err != nil {
-			return nil, err
-		}
-		if n == 0 {
-			break
-		}
-		_, _, names = syscall.ParseDirent(buffer[:n], -1, names)
-	}
-	sort.Strings(names)
-	return names, nil
 }
 
 // gone takes what vanished between two looks at it for what was never there.

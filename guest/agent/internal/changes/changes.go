@@ -8,10 +8,10 @@ package changes
 
 import (
 	"os"
-	"sort"
 	"strings"
 	"syscall"
 
+	"microsandbox/agent/internal/entries"
 	"microsandbox/agent/internal/failure"
 	"microsandbox/agent/internal/tar"
 )
@@ -189,20 +189,7 @@ func list(dir string) ([]string, error) {
 		return nil, err
 	}
 	defer syscall.Close(fd)
-	var names []string
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := syscall.ReadDirent(fd, buffer)
-		if err != nil {
-			return nil, err
-		}
-		if n == 0 {
-			break
-		}
-		_, _, names = syscall.ParseDirent(buffer[:n], -1, names)
-	}
-	sort.Strings(names)
-	return names, nil
+	return entries.Names(fd)
 }
 
 // gone takes what vanished between two looks at it for what was never there.
