@@ -28,6 +28,8 @@ docker-registry  docker-registry   a registry to pull from and to push to
 apache2-utils    htpasswd          keeps the passwords of that registry
 curl             curl              asks the daemon as the guide does
 jq               jq                reads JSON as the guide does
+iproute2         ip                gives the networks of tests their addresses
+python3          python3           speaks for the guests of those networks
 openssl          openssl           makes certificates for it
 shellcheck       shellcheck        checks the shell scripts
 '
