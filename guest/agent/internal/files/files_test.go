@@ -195,6 +195,26 @@ func TestListGoesThroughAllInPages(t *testing.T) {
 	s.must("close", map[string]any{"handle": int(h)})
 }
 
+func TestListEntersNoLink(t *testing.T) {
+	dir := t.TempDir()
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Mkdir(filepath.Join(dir, "folder"), 0o755))
+	must(os.Symlink("folder", filepath.Join(dir, "link")))
+	l := &listing{root: dir + "/"}
+	must(l.enter("folder/", syscall.O_NOFOLLOW))
+	// It was a folder when it was looked at, and is a link when it is entered.
+	if err := l.enter("link/", syscall.O_NOFOLLOW); err != syscall.ENOTDIR && err != syscall.ELOOP {
+		t.Fatalf("a link was entered: %v", err)
+	}
+	for _, level := range l.levels {
+		syscall.Close(level.fd)
+	}
+}
+
 func TestRemoveFollowsNoLink(t *testing.T) {
 	s := newSession(t)
 	dir, other := t.TempDir(), t.TempDir()

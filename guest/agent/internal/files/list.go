@@ -75,7 +75,12 @@ func (r *request) list() *failure.Failure {
 
 // enter begins to read a folder; prefix is "" or ends in a slash.
 func (l *listing) enter(prefix string, noFollow int) error {
-	fd, err := syscall.Open(l.root+prefix, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC|noFollow, 0)
+	path := l.root + prefix
+	if noFollow != 0 {
+		// With a slash at its end the kernel follows a link in spite of the flag.
+		path = strings.TrimSuffix(path, "/")
+	}
+	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC|noFollow, 0)
 	if err == nil {
 		l.levels = append(l.levels, level{fd: fd, prefix: prefix, buffer: make([]byte, 32<<10)})
 	}
