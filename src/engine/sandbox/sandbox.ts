@@ -138,7 +138,8 @@ export class Sandbox {
     this.folders.begin();
     await mkdir(join(this.directory, LOG_DIRECTORY), { recursive: true, mode: 0o700 });
     try {
-      this.save({ ports: await this.network.begin(this.record) });
+      const ports = await this.network.begin(this.record);
+      if (ports !== undefined) this.save({ ports });
       const onMachine = (machine: Machine) => this.save({ machine: machine.record });
       const mountFolder = (guest: AgentConnection, mount: FolderMount) =>
         this.mountFolder(guest, mount, operation.signal);
