@@ -236,7 +236,6 @@ async function text(stream: NodeJS.ReadableStream): Promise<string> {
   return Buffer.concat(chunks).toString("utf8");
 }
 
-/** A process of several threads that is a zombie lives as long as another thread: its files and sockets are still open. */
 /** Waits for the first output of a process. @throws with what it wrote to stderr if it ends before */
 export function firstOutput(child: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -251,6 +250,7 @@ export function firstOutput(child: ChildProcess): Promise<string> {
   });
 }
 
+/** A process of several threads that is a zombie lives as long as another thread: its files and sockets are still open. */
 export async function isAlive(pid: number): Promise<boolean> {
   const stat = await readFile(`/proc/${pid}/stat`, "latin1").catch(() => "");
   if (stat === "" || /\) X /.test(stat)) return false;

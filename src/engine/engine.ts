@@ -98,9 +98,9 @@ export interface Sandboxes {
   metrics(ref: string): Promise<SandboxMetrics>;
   /** What all running sandboxes use now; one that cannot be measured is left out. */
   allMetrics(): Promise<SandboxMetrics[]>;
-  /** What processes wrote, oldest first; with `follow`, until the sandbox is removed or the signal comes. */
   /** Its processes, as things to come back to. */
   processes(ref: string): SandboxProcesses;
+  /** What processes wrote, oldest first; with `follow`, until the sandbox is removed or the signal comes. */
   logs(ref: string, options?: LogOptions): AsyncIterable<LogRecord>;
   /** The last `maxBytes` (default 64 KiB) of the VM's console. */
   console(ref: string, maxBytes?: number): Promise<string>;
