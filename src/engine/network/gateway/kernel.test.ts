@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Unreachable } from "../packet/icmp.ts";
-import { kernelGuestPossible } from "../tcp/testing/kernel-guest.ts";
 import { KernelLink } from "../testing/kernel-link.ts";
+import { kernelGuestPossible } from "../testing/namespace.ts";
 import type { GatewayHandlers } from "./gateway.ts";
 
 /** What a real kernel at the other end makes of the gateway. The remote side answers by the port it is asked at. */

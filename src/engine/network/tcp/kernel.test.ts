@@ -1,12 +1,14 @@
 /** Linux's TCP on the other end. Needs root for a network namespace and a TUN interface. */
+
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { pipeline } from "node:stream/promises";
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { IpAddress } from "../address.ts";
+import { kernelGuestPossible } from "../testing/namespace.ts";
 import type { TcpConnection } from "./connection.ts";
-import { KernelGuest, kernelGuestPossible } from "./testing/kernel-guest.ts";
+import { KernelGuest } from "./testing/kernel-guest.ts";
 
 const MIB = 1024 * 1024;
 

@@ -1,39 +1,21 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { once } from "node:events";
-import { accessSync, constants } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { createServer, type Server, type Socket } from "node:net";
-import { tmpdir } from "node:os";
+import type { Socket } from "node:net";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { IpAddress } from "../../address.ts";
 import { checksumOf, onesSum } from "../../packet/checksum.ts";
 import { TCP_PROTOCOL } from "../../packet/tcp.ts";
+import { BridgedNamespace } from "../../testing/namespace.ts";
 import { TcpLayer, type TcpLayerOptions } from "../layer.ts";
 import type { TcpRequest } from "../request.ts";
 
 const BRIDGE = join(import.meta.dirname, "tun-bridge.py");
-const SCRIPT_MS = 60_000;
-
-/** Network namespaces and TUN interfaces are for root only. */
-export function kernelGuestPossible(): boolean {
-  try {
-    accessSync("/dev/net/tun", constants.R_OK | constants.W_OK);
-    return process.getuid?.() === 0;
-  } catch {
-    return false;
-  }
-}
 
 /** Linux as the guest: a network namespace of its own, whose only way out is a TUN interface that ends in a `TcpLayer`. */
 export class KernelGuest implements AsyncDisposable {
   layer: TcpLayer;
   /** Who answers the guest's requests; a test sets it. */
   answer: (request: TcpRequest) => void = (request) => request.reset();
-  #bridge: ChildProcess | undefined;
-  #server: Server | undefined;
+  #namespace!: BridgedNamespace;
   #link: Socket | undefined;
-  #folder = "";
   #rest: Buffer = Buffer.alloc(0);
 
   readonly #options: Partial<TcpLayerOptions>;
@@ -59,37 +41,25 @@ export class KernelGuest implements AsyncDisposable {
 
   static async start(options: Partial<TcpLayerOptions> = {}): Promise<KernelGuest> {
     const guest = new KernelGuest(options);
-    guest.#folder = await mkdtemp(join(tmpdir(), "msb-tun-"));
-    const path = join(guest.#folder, "link");
-    guest.#server = createServer((socket) => guest.#attach(socket)).listen(path);
-    await once(guest.#server, "listening");
-    const argv = ["--net", "python3", BRIDGE, path, String(options.mtu ?? 1500)];
-    guest.#bridge = spawn("unshare", argv, { stdio: ["ignore", "pipe", "inherit"] });
-    await Promise.race([once(guest.#bridge.stdout!, "data"), once(guest.#bridge, "exit")]);
-    if (guest.#bridge.exitCode !== null) throw new Error("the bridge of the TUN interface did not come up");
+    guest.#namespace = await BridgedNamespace.open(BRIDGE, [String(options.mtu ?? 1500)], (socket) =>
+      guest.#attach(socket),
+    );
     return guest;
   }
 
   /** Runs a Python script in the guest's network; what it prints. */
   async python(script: string): Promise<string> {
-    return await this.run("python3", "-c", script);
+    return await this.#namespace.python(script);
   }
 
   async run(...argv: string[]): Promise<string> {
-    const inside = ["--net", `--target=${this.#bridge!.pid}`, ...argv];
-    const { stdout } = await promisify(execFile)("nsenter", inside, { timeout: SCRIPT_MS });
-    return stdout.trim();
+    return await this.#namespace.run(...argv);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.layer.close();
     this.#link?.destroy();
-    this.#server?.close();
-    if (this.#bridge?.exitCode === null && this.#bridge.signalCode === null) {
-      this.#bridge.kill("SIGKILL");
-      await once(this.#bridge, "exit");
-    }
-    await rm(this.#folder, { recursive: true, force: true });
+    await this.#namespace[Symbol.asyncDispose]();
   }
 
   #attach(socket: Socket): void {
