@@ -1,7 +1,7 @@
 import { Command } from "commander";
-import { SandboxError } from "../../contract/errors.ts";
 import { type NetworkRecord, Sandbox } from "../../sdk/index.ts";
 import { interruptible } from "../interruption.ts";
+import { parseNetworkTarget } from "../network-target.ts";
 import { formatBytes, parseCount } from "../quantity.ts";
 import { print, printable, printJson, writeTo } from "../terminal.ts";
 
@@ -49,7 +49,7 @@ export function command(): Command {
     .argument("<TARGET>", "a URL, or HOST:PORT[/udp]")
     .option("--json", "print JSON")
     .action(async (ref: string, target: string, { json }: { json?: boolean }) => {
-      const found = await Sandbox.at(ref).network.test(questionOf(target));
+      const found = await Sandbox.at(ref).network.test(parseNetworkTarget(target));
       if (json) return printJson(found);
       if (found.name !== undefined) print(verdictOf(`name ${printable(found.name.name)}`, found.name));
       if (found.failure !== undefined) print(`       ${printable(found.failure)}`);
@@ -104,21 +104,4 @@ function verdictOf(
   { allowed, rule, reason }: { allowed: boolean; rule: string; reason: string },
 ): string {
   return `${allowed ? "allow" : "deny "}  ${what}: ${printable(rule)}: ${printable(reason)}`;
-}
-
-/** `https://host/…`, `host:port`, `[v6]:port`, with `/udp` behind it for UDP. */
-function questionOf(target: string): { host: string; port: number; protocol: "tcp" | "udp" } {
-  const url = URL.canParse(target) && target.includes("://") ? new URL(target) : undefined;
-  if (url !== undefined) {
-    const port = Number(url.port || (url.protocol === "https:" ? 443 : url.protocol === "http:" ? 80 : 0));
-    if (url.hostname !== "" && port > 0)
-      return { host: url.hostname.replace(/^\[|\]$/g, ""), port, protocol: "tcp" };
-  }
-  const [, v6, name, port, protocol = "tcp"] =
-    /^(?:\[([0-9a-f:.]+)\]|([^:/]+)):(\d+)(?:\/(tcp|udp))?$/i.exec(target) ?? [];
-  if (port !== undefined)
-    return { host: (v6 ?? name)!, port: Number(port), protocol: protocol.toLowerCase() as "tcp" | "udp" };
-  throw new SandboxError("invalid_argument", `'${target}' names no target`, {
-    hint: "give a URL, as https://example.com, or HOST:PORT, as 1.1.1.1:53/udp",
-  });
 }
