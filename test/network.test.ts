@@ -1,7 +1,7 @@
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { createReadStream } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { createServer as createHttpServer } from "node:http";
 import { type AddressInfo, connect, createServer, type Server } from "node:net";
 import { join } from "node:path";
@@ -71,13 +71,9 @@ async function udpEcho(): Promise<number> {
 
 /** What the sandbox's network has decided, once there is something of it. */
 async function decisions(sandbox: Sandbox, wanted: Record<string, unknown>): Promise<void> {
-  const file = join(driver.home, "sandboxes", sandbox.id, "logs", "network.jsonl");
-  const records = async () =>
-    (await readFile(file, "utf8").catch(() => ""))
-      .split("\n")
-      .filter((line) => line !== "")
-      .map((line) => JSON.parse(line));
-  await expect.poll(records).toContainEqual(expect.objectContaining(wanted));
+  await expect
+    .poll(() => Array.fromAsync(sandbox.network.log()))
+    .toContainEqual(expect.objectContaining(wanted));
 }
 
 describe("the host's loopback", () => {
@@ -102,6 +98,50 @@ describe("the host's loopback", () => {
     await using sandbox = await create({ scope: "any" });
     expect(await complaint(sandbox, `nc -w 20 ${HOST} ${tcp}`)).toContain("Connection refused");
     await decisions(sandbox, { port: tcp, allowed: false, rule: "scope any" });
+  });
+});
+
+describe("a network that runs", () => {
+  test("takes other rules, and closes what they do not allow", async () => {
+    const tcp = await serve(echo());
+    await using sandbox = await create({ scope: "public", rules: [`allow egress host tcp:${tcp}`] });
+    const held = await sandbox.processes.start("sh", [
+      "-c",
+      `(echo held; sleep 1000) | nc ${HOST} ${tcp}; echo closed`,
+    ]);
+    const seen = held.attach()[Symbol.asyncIterator]();
+    expect(String((await seen.next()).value?.data)).toBe("held\n");
+    const question = { host: HOST, port: tcp };
+    expect((await sandbox.network.test(question)).addresses[0]).toMatchObject({ allowed: true });
+    // A connection is told of when it is over; of this one five bytes went out before other rules closed it.
+    const closed = { kind: "connection", port: tcp, allowed: false, bytesOut: 5 };
+    expect(await Array.fromAsync(sandbox.network.log())).not.toContainEqual(expect.objectContaining(closed));
+    expect((await sandbox.network.statistics()).connections).toBeGreaterThan(0);
+
+    expect(await sandbox.network.update({ rules: [] })).toMatchObject({ scope: "public", rules: [] });
+    await decisions(sandbox, closed);
+    expect((await sandbox.network.test(question)).addresses[0]).toMatchObject({ allowed: false });
+    expect(await complaint(sandbox, `nc -w 20 ${HOST} ${tcp}`)).toContain("Connection refused");
+    await held.signal("KILL", { scope: "tree" });
+    await expect(sandbox.network.update({ scope: "none" })).rejects.toMatchObject({
+      code: "invalid_argument",
+    });
+    await expect(sandbox.network.update({ rules: ["allow egress @nobody"] })).rejects.toMatchObject({
+      code: "not_found",
+    });
+    expect(
+      (await Sandbox.get(sandbox.id, { connection: driver.connection })).info.spec.network,
+    ).toMatchObject({ rules: [] });
+  });
+
+  test("is not what a sandbox without one has", async () => {
+    await using sandbox = await driver.create();
+    await expect(sandbox.network.update({ rules: ["allow egress public"] })).rejects.toMatchObject({
+      code: "invalid_state",
+      hint: expect.any(String),
+    });
+    await expect(sandbox.network.statistics()).rejects.toMatchObject({ code: "invalid_state" });
+    expect(await Array.fromAsync(sandbox.network.log())).toEqual([]);
   });
 });
 

@@ -86,14 +86,21 @@ export class NetworkLink implements SandboxNetworkControl {
   }
 
   async update({ scope, rules }: NetworkChanges): Promise<NetworkSpec> {
-    const spec = { ...this.#spec, scope: scope ?? this.#spec.scope, rules: rules ?? this.#spec.rules };
-    if ((spec.scope === "none") !== (this.#spec.scope === "none")) {
+    if (this.#spec.scope === "none") {
+      throw new SandboxError("invalid_state", `sandbox '${this.#name}' was made without a network`, {
+        hint: "Create another one, with a scope that is not 'none'.",
+      });
+    }
+    if (scope === "none") {
       throw new SandboxError(
         "invalid_argument",
-        `the network of '${this.#name}' cannot go from '${this.#spec.scope}' to '${spec.scope}': its VM has an interface or has none`,
-        { hint: "Create another sandbox." },
+        `sandbox '${this.#name}' cannot lose its network: its VM has it`,
+        {
+          hint: "The rule 'deny any' closes it.",
+        },
       );
     }
+    const spec = { ...this.#spec, scope: scope ?? this.#spec.scope, rules: rules ?? this.#spec.rules };
     // First, since it looks at the rules and their sets.
     await this.#network?.update(spec, this.#context.networkSettings());
     this.#spec = spec;
