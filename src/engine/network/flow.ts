@@ -1,4 +1,4 @@
-import type { IpAddress } from "./address.ts";
+import type { IpAddress } from "../../contract/ip-address.ts";
 
 /** The four parts that name a TCP connection or an exchange of datagrams. `source` is who began it. */
 export interface FlowAddress {

@@ -1,4 +1,4 @@
-import { IpAddress } from "./address.ts";
+import { IpAddress } from "../../contract/ip-address.ts";
 
 /**
  * One sandbox's link: who is on it, as the sandbox's machine and its agent are told before anything is sent. There are two ends, the

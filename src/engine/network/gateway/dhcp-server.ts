@@ -2,7 +2,7 @@
  * Gives the guest the one address that it has anyway (RFC 2131), for guests whose own init asks for it. There is one lease, so nothing
  * is kept: whatever the guest says before, the answer follows from the message. Other servers' clients are left alone.
  */
-import { IpAddress } from "../address.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import {
   buildDhcpReply,
   DHCP_CLIENT_PORT,

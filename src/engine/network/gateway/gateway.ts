@@ -6,7 +6,7 @@
  * changes what is known of the link, so there is nothing to poison. What goes no further is counted by its reason, and told where the RFCs
  * have it told. Bounds: those of its parts; a frame makes at most one answer at once. Nothing of what comes in throws.
  */
-import type { IpAddress } from "../address.ts";
+import type { IpAddress } from "../../../contract/ip-address.ts";
 import type { FlowAddress } from "../flow.ts";
 import type { GuestLink } from "../guest-link.ts";
 import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT } from "../packet/dhcp.ts";

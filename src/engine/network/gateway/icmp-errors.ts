@@ -3,7 +3,7 @@
  * is sent about an error, about what was for many, or about a piece that is not the first (RFC 1122, 3.2.2; RFC 4443, 2.4).
  * Bounds: `BURST` at once and `PER_SECOND` on the long run; a guest that makes more is not told of each.
  */
-import type { IpAddress } from "../address.ts";
+import type { IpAddress } from "../../../contract/ip-address.ts";
 import {
   buildIcmp,
   errorBody,

@@ -1,4 +1,4 @@
-import { IpAddress } from "../address.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import type { GuestLink, LinkEnd } from "../guest-link.ts";
 import { parseMac, sameBytes } from "../packet/ethernet.ts";
 

@@ -2,7 +2,7 @@
  * What is asked on the link itself and answered at once: who has an address (ARP, neighbour solicitations), who is the router, is the
  * gateway there (echo). Answers go to the guest's MAC, which is known; nothing that the guest says of who is where is learnt.
  */
-import { IpAddress } from "../address.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import { ARP_REPLY, ARP_REQUEST, buildArp, parseArp } from "../packet/arp.ts";
 import { ETHERTYPE, sameBytes } from "../packet/ethernet.ts";
 import { buildIcmp, ICMP_TYPE, type IcmpMessage } from "../packet/icmp.ts";

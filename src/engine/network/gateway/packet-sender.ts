@@ -4,7 +4,7 @@
  * away. Bounds: nothing is kept here.
  */
 import { randomInt } from "node:crypto";
-import type { IpAddress } from "../address.ts";
+import type { IpAddress } from "../../../contract/ip-address.ts";
 import { ETHERNET_HEADER, ETHERTYPE, writeEthernetHeader } from "../packet/ethernet.ts";
 import { IPV4_HEADER, IPV6_HEADER, PROTOCOL } from "../packet/ip-packet.ts";
 import { writeIpv4Header } from "../packet/ipv4.ts";

@@ -1,4 +1,4 @@
-import type { IpAddress } from "../address.ts";
+import type { IpAddress } from "../../../contract/ip-address.ts";
 import type { FlowAddress } from "../flow.ts";
 import type { Unreachable } from "../packet/icmp.ts";
 import type { Parties } from "../tcp/wire.ts";

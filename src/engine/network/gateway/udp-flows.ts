@@ -3,7 +3,7 @@
  * come back, `repliedMs` afterwards (RFC 4787, 4.3 wants two minutes at least for NATs). Bounds: flows at a time, at which
  * the one that was silent for longest goes; bytes that wait in all of them.
  */
-import { IpAddress } from "../address.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import type { FlowAddress } from "../flow.ts";
 import { type IpPacket, PROTOCOL } from "../packet/ip-packet.ts";
 import { buildUdpHeader, MAX_DATAGRAM, type UdpDatagram } from "../packet/udp.ts";

@@ -1,4 +1,4 @@
-import { IpAddress } from "../address.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import type { GuestLink } from "../guest-link.ts";
 
 /**

@@ -1,8 +1,8 @@
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import type { IpAddress } from "../../../contract/ip-address.ts";
 import type { PublishedPort } from "../../../contract/network.ts";
-import type { IpAddress } from "../address.ts";
 import type { FlowAddress } from "../flow.ts";
 import { Audit } from "../outward/audit.ts";
 import type { GuestStream } from "../outward/guest-side.ts";

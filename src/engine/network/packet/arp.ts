@@ -1,5 +1,5 @@
 /** ARP for IPv4 over Ethernet (RFC 826), and nothing else that its fields could say. Bounds: 28 bytes, what follows is padding. */
-import { IpAddress } from "../address.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import { readUint16, writeUint16 } from "./big-endian.ts";
 import { ETHERTYPE, MAC_BYTES } from "./ethernet.ts";
 

@@ -4,7 +4,7 @@
  * bytes as long as all words have the same one (section 2(B)).
  */
 import { endianness } from "node:os";
-import type { IpAddress } from "../address.ts";
+import type { IpAddress } from "../../../contract/ip-address.ts";
 
 const LITTLE_ENDIAN = endianness() === "LE";
 /** Making a view costs more than summing a small packet; packets mostly follow each other in one buffer. */

@@ -3,7 +3,7 @@
  * nothing and never throws. Bounds: options are gone through once, to the end of the datagram; an option that is said to lie in the
  * fields for names (option 52) is not looked for there.
  */
-import { IpAddress } from "../address.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import { readUint32, writeUint16, writeUint32 } from "./big-endian.ts";
 import { MAC_BYTES } from "./ethernet.ts";
 

@@ -2,7 +2,7 @@
  * ICMP and ICMPv6 messages (RFC 792, RFC 4443): both are a type, a code, a checksum, four bytes that depend on the type, and a body. They
  * differ in their numbers, and in that ICMPv6 sums a pseudo header. Bounds: reading takes at least 8 bytes and copies none.
  */
-import type { IpAddress } from "../address.ts";
+import type { IpAddress } from "../../../contract/ip-address.ts";
 import { writeUint16, writeUint32 } from "./big-endian.ts";
 import { checksumOf, onesSum, pseudoHeaderSum } from "./checksum.ts";
 import { IPV4_HEADER, IPV6_HEADER, type IpPacket, PROTOCOL } from "./ip-packet.ts";

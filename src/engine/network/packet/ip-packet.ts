@@ -1,4 +1,4 @@
-import type { IpAddress } from "../address.ts";
+import type { IpAddress } from "../../../contract/ip-address.ts";
 
 /** Protocol numbers, which IPv6 calls next headers (IANA, "Protocol Numbers"). */
 export const PROTOCOL = { icmp: 1, igmp: 2, tcp: 6, udp: 17, icmpv6: 58 } as const;

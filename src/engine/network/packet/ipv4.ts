@@ -2,7 +2,7 @@
  * IPv4 headers (RFC 791). Reading copies nothing and never throws. Options are passed over, but for those that say which way
  * a packet shall go: such packets count as malformed (RFC 7126, 4.3 and 4.4). Bounds: a header has at most 60 bytes.
  */
-import { IpAddress } from "../address.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import { readUint16, writeUint16 } from "./big-endian.ts";
 import { checksumOf, onesSum } from "./checksum.ts";
 import { IPV4_HEADER, type IpPacket } from "./ip-packet.ts";

@@ -4,7 +4,7 @@
  * A routing header that still names stops makes a packet malformed (RFC 5095), as does an option that must not be passed over.
  * Bounds: 8 extension headers of 512 bytes in all; no jumbograms.
  */
-import { IpAddress } from "../address.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import { readUint16, readUint32, writeUint16, writeUint32 } from "./big-endian.ts";
 import { type Fragment, IPV6_HEADER, type IpPacket } from "./ip-packet.ts";
 

@@ -2,7 +2,7 @@
  * Neighbour discovery (RFC 4861) as the bodies of ICMPv6 messages: what a guest asks, and what a gateway answers. Reading copies
  * nothing and never throws. Bounds: options are gone through once, each takes at least 8 bytes.
  */
-import { IpAddress } from "../address.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import { writeUint16, writeUint32 } from "./big-endian.ts";
 import { MAC_BYTES } from "./ethernet.ts";
 import type { IcmpMessage } from "./icmp.ts";

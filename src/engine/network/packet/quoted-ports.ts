@@ -3,7 +3,7 @@
  * the payload are there). Its lengths and checksums are not looked at, since it is cut off. Bounds: reads 68 bytes at most; extension
  * headers are not gone through.
  */
-import { IpAddress } from "../address.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import type { FlowAddress } from "../flow.ts";
 import { readUint16 } from "./big-endian.ts";
 import { IPV4_HEADER, IPV6_HEADER } from "./ip-packet.ts";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { IpAddress } from "../address.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import { ACK, buildTcpHeader, parseTcp, parseTcpOptions, SYN, tcpChecksumHolds } from "./tcp.ts";
 
 const FROM = IpAddress.parse("10.209.0.2")!;

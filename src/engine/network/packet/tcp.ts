@@ -3,7 +3,7 @@
  * are parts of the segment given) and never throws; what is malformed is undefined. Bounds: the header is
  * at most 60 bytes, so there are at most 40 bytes of options.
  */
-import type { IpAddress } from "../address.ts";
+import type { IpAddress } from "../../../contract/ip-address.ts";
 import { checksumOf, onesSum, pseudoHeaderSum } from "./checksum.ts";
 
 export const TCP_PROTOCOL = 6;

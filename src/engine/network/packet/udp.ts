@@ -1,5 +1,5 @@
 /** UDP datagrams (RFC 768; RFC 8200 section 8.1). Reading copies nothing and never throws. Bounds: the length that the header says. */
-import type { IpAddress } from "../address.ts";
+import type { IpAddress } from "../../../contract/ip-address.ts";
 import { readUint16, writeUint16 } from "./big-endian.ts";
 import { checksumOf, onesSum, pseudoHeaderSum } from "./checksum.ts";
 import { type IpPacket, PROTOCOL } from "./ip-packet.ts";

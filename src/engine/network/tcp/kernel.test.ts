@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { pipeline } from "node:stream/promises";
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import { IpAddress } from "../address.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import { kernelGuestPossible } from "../testing/namespace.ts";
 import type { TcpConnection } from "./connection.ts";
 import { KernelGuest } from "./testing/kernel-guest.ts";

@@ -12,7 +12,7 @@
  * window allows. Nothing of what it sends throws.
  */
 import { randomInt } from "node:crypto";
-import type { IpAddress } from "../address.ts";
+import type { IpAddress } from "../../../contract/ip-address.ts";
 import type { FlowAddress } from "../flow.ts";
 import {
   ACK,

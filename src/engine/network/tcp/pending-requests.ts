@@ -1,4 +1,4 @@
-import type { IpAddress } from "../address.ts";
+import type { IpAddress } from "../../../contract/ip-address.ts";
 import type { Clock } from "./clock.ts";
 import { FlowTable } from "./flow-table.ts";
 import type { PendingRequest } from "./request.ts";

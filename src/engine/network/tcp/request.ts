@@ -3,7 +3,7 @@
  * connected-and-then-reset. Meanwhile the guest's kernel repeats its SYN, which changes nothing. A dropped request stays
  * known for as long as a kernel asks, so that the same SYN is not decided upon again and again.
  */
-import { IpAddress } from "../address.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import type { FlowAddress } from "../flow.ts";
 import type { TcpSegment } from "../packet/tcp.ts";
 import type { TcpConnection } from "./connection.ts";

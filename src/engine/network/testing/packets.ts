@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { IpAddress } from "../address.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import { ETHERNET_HEADER, ETHERTYPE, writeEthernetHeader } from "../packet/ethernet.ts";
 import { IPV4_HEADER, IPV6_HEADER } from "../packet/ip-packet.ts";
 import { writeIpv4Header } from "../packet/ipv4.ts";

@@ -1,7 +1,7 @@
 import { canonicalName } from "../../../contract/domain-name.ts";
 import { SandboxError } from "../../../contract/errors.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import type { NetworkExplanation, NetworkQuestion } from "../../../contract/network-record.ts";
-import { IpAddress } from "../address.ts";
 import { judgeAnswer } from "../dns/judge-answer.ts";
 import type { LocalNames } from "../dns/local-answer.ts";
 import { CLASS_IN, TYPE } from "../dns/record-types.ts";

@@ -1,4 +1,4 @@
-import type { IpAddress } from "../address.ts";
+import type { IpAddress } from "../../../contract/ip-address.ts";
 import type { LocalNames } from "../dns/local-answer.ts";
 import type { GuestLink } from "../guest-link.ts";
 

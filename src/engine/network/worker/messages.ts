@@ -1,4 +1,5 @@
 import type { ErrorBody } from "../../../contract/errors.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import type { NetworkSpec, PublishedPort } from "../../../contract/network.ts";
 import type {
   NetworkExplanation,
@@ -6,7 +7,6 @@ import type {
   NetworkRecord,
   NetworkStatistics,
 } from "../../../contract/network-record.ts";
-import { IpAddress } from "../address.ts";
 import type { ResolverAddress } from "../dns/host-resolvers.ts";
 import type { GuestLink, LinkEnd } from "../guest-link.ts";
 

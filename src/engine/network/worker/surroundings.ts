@@ -1,6 +1,6 @@
 import { networkInterfaces } from "node:os";
+import { IpAddress } from "../../../contract/ip-address.ts";
 import { IpPrefix } from "../../../contract/ip-prefix.ts";
-import { IpAddress } from "../address.ts";
 import type { GuestLink } from "../guest-link.ts";
 import type { Surroundings } from "../policy/place.ts";
 

@@ -1,4 +1,4 @@
-import type { IpAddress } from "../../address.ts";
+import type { IpAddress } from "../../../../contract/ip-address.ts";
 import { LONE_LINK } from "../../guest-link.ts";
 import { ETHERTYPE, parseEthernet, parseMac } from "../../packet/ethernet.ts";
 import { buildIcmp, type IcmpMessage, parseIcmp } from "../../packet/icmp.ts";

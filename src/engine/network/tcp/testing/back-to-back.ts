@@ -1,4 +1,4 @@
-import { IpAddress } from "../../address.ts";
+import { IpAddress } from "../../../../contract/ip-address.ts";
 import type { FlowAddress } from "../../flow.ts";
 import type { TcpConnection } from "../connection.ts";
 import { TcpLayer, type TcpLayerOptions } from "../layer.ts";

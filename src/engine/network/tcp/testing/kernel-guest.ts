@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import { join } from "node:path";
-import { IpAddress } from "../../address.ts";
+import { IpAddress } from "../../../../contract/ip-address.ts";
 import { checksumOf, onesSum } from "../../packet/checksum.ts";
 import { TCP_PROTOCOL } from "../../packet/tcp.ts";
 import { BridgedNamespace } from "../../testing/namespace.ts";

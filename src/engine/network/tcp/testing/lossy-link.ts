@@ -1,4 +1,4 @@
-import type { IpAddress } from "../../address.ts";
+import type { IpAddress } from "../../../../contract/ip-address.ts";
 import type { ManualClock } from "./manual-clock.ts";
 
 /** What happens to one segment. */

@@ -1,4 +1,4 @@
-import type { IpAddress } from "../../address.ts";
+import type { IpAddress } from "../../../../contract/ip-address.ts";
 import { ACK, buildTcpHeader, parseTcp, SYN, type TcpHeader, type TcpSegment } from "../../packet/tcp.ts";
 import type { TcpConnection } from "../connection.ts";
 import { TcpLayer } from "../layer.ts";
