@@ -1,9 +1,8 @@
 import { existsSync } from "node:fs";
-import { homedir } from "node:os";
-import { join } from "node:path";
 import type { Command } from "commander";
 import { SandboxError } from "../contract/errors.ts";
 import type { Sandbox } from "../sdk/index.ts";
+import { homePath } from "./home-path.ts";
 
 /** `--copy` of `create`: files and folders of this machine that are there before the sandbox's first process. */
 
@@ -48,8 +47,7 @@ export function parseCopy(text: string): Copy {
       hint: "for example --copy ./src:/srv",
     });
   }
-  const source = text.slice(0, at);
-  const from = source === "~" || source.startsWith("~/") ? join(homedir(), source.slice(1)) : source;
+  const from = homePath(text.slice(0, at));
   if (!existsSync(from)) throw new SandboxError("not_found", `--copy: there is no '${from}'`);
   return { from, to: text.slice(at + 1) };
 }

@@ -1,8 +1,8 @@
-import { homedir } from "node:os";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import type { Command } from "commander";
 import { SandboxError } from "../contract/errors.ts";
 import type { MountInput } from "../sdk/index.ts";
+import { homePath } from "./home-path.ts";
 import { parseMebibytes } from "./quantity.ts";
 
 /** `--volume` and `--tmpfs`, for `run` and `create`. */
@@ -50,7 +50,8 @@ export function parseVolume(text: string): MountInput {
   const gid = options.get("gid");
   return {
     type: "folder",
-    source: hostPath(source),
+    // The daemon knows neither this folder nor this home.
+    source: resolve(homePath(source)),
     ...base,
     ...(uid !== undefined && { uid: number(uid, 10, flag) }),
     ...(gid !== undefined && { gid: number(gid, 10, flag) }),
@@ -90,12 +91,6 @@ function refuseOthers(options: Map<string, string>, known: string[], flag: strin
     if (!known.includes(name))
       throw invalid(`${flag} has no option '${name}'`, `options: ${known.join(", ")}`);
   }
-}
-
-/** The daemon knows neither this folder nor this home. */
-function hostPath(source: string): string {
-  if (source === "~" || source.startsWith("~/")) return join(homedir(), source.slice(1));
-  return resolve(source);
 }
 
 function number(text: string, base: 8 | 10, flag: string): number {
