@@ -198,7 +198,7 @@ test.each<[Accelerator, string]>([
   ["kvm", "host,-invtsc"],
   ["hvf", "host"],
   ["whpx", "host"],
-  ["tcg", "max"],
+  ["tcg", "max,-erms,-fsrm"],
 ])("%s runs with CPU model %s", (accelerator, model) => {
   expect(cpuModel(accelerator)).toBe(model);
   expect(valuesOf(load(accelerator), "-accel")).toEqual([accelerator]);
