@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Sandbox } from "../src/sdk/index.ts";
+import { cpuSeconds } from "./cpu-seconds.ts";
 import type { Report } from "./report.ts";
 import { IMAGE, type Workbench } from "./workbench.ts";
 
@@ -60,15 +61,4 @@ async function startOne(bench: Workbench): Promise<number> {
 async function privateBytes(pid: number): Promise<number> {
   const rollup = await readFile(`/proc/${pid}/smaps_rollup`, "latin1");
   return Number(/^Anonymous:\s+(\d+)/m.exec(rollup)?.[1]) * 1024;
-}
-
-/** In ticks of 10 ms; a process's own count, since QEMU's helper threads come and go. */
-async function cpuSeconds(pids: number[]): Promise<number> {
-  let ticks = 0;
-  for (const pid of pids) {
-    const stat = await readFile(`/proc/${pid}/stat`, "latin1");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    ticks += Number(fields[11]) + Number(fields[12]);
-  }
-  return ticks / 100;
 }

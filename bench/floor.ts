@@ -7,6 +7,7 @@ import { createQcow2 } from "../src/engine/disk/index.ts";
 import { type AgentConnection, connectAgent } from "../src/engine/guest/index.ts";
 import { loadArguments } from "../src/engine/machine/qemu/arguments.ts";
 import { Qmp } from "../src/engine/machine/qemu/qmp.ts";
+import { STORED_INTERFACE } from "../src/engine/sandbox/network.ts";
 import { SHAPE, type Workbench } from "./workbench.ts";
 
 /**
@@ -21,8 +22,13 @@ export interface Floor {
 
 const DISK_BYTES = 4096 * 1024 ** 2;
 
-export async function startFloor(bench: Workbench): Promise<Floor> {
-  const files = await bench.files();
+export interface FloorOptions {
+  /** QEMU's `-netdev` for the interface, whose id is `net0`. Default: no interface. */
+  network?: string;
+}
+
+export async function startFloor(bench: Workbench, { network }: FloorOptions = {}): Promise<Floor> {
+  const files = await bench.files({ network: network !== undefined });
   const directory = join(bench.home, "run", `f${randomBytes(3).toString("hex")}`);
   await mkdir(directory);
   await createQcow2(join(directory, "upper.qcow2"), { virtualSizeBytes: DISK_BYTES });
@@ -33,7 +39,7 @@ export async function startFloor(bench: Workbench): Promise<Floor> {
   };
   const args = loadArguments({
     accelerator: "tcg",
-    shape: SHAPE,
+    shape: network === undefined ? SHAPE : { ...SHAPE, network: STORED_INTERFACE },
     paths,
     seccomp: true,
     memoryFile: join(files.template, "memory"),
@@ -44,6 +50,7 @@ export async function startFloor(bench: Workbench): Promise<Floor> {
     },
     volumes: [],
   });
+  if (network !== undefined) args[args.indexOf("-netdev") + 1] = network;
   const child = spawn("qemu-system-x86_64", args, { stdio: "inherit" });
   const loading = load(paths.qmpSocket, join(files.template, "state"));
   const agent = await whenThere(() =>

@@ -14,6 +14,7 @@ const BENCHES: Record<string, () => Promise<{ run: (bench: Workbench, n?: number
   files: () => import("./files.ts"),
   boot: () => import("./boot.ts"),
   image: () => import("./image.ts"),
+  network: () => import("./network.ts"),
 };
 
 const { values, positionals } = parseArgs({

@@ -12,10 +12,19 @@ const SETTLE_MS = 100;
 export const IMAGE = "msb/base";
 export const SHAPE = { cpus: 1, memoryMiB: 256, volumeSlots: 0 } as const;
 
+export interface BenchFiles {
+  template: string;
+  rootDisk: string;
+  blank: string;
+  assets: string;
+}
+
 /** A home of its own with the tiny image, a template and a running daemon of the built program. */
 export class Workbench implements AsyncDisposable {
   readonly home: string;
   readonly connection: Connection;
+  /** Asked for once: who measures a start does not measure this. */
+  readonly #files = new Map<boolean, Promise<BenchFiles>>();
   description = "";
 
   private constructor(home: string) {
@@ -46,16 +55,27 @@ export class Workbench implements AsyncDisposable {
     return join(ROOT, "bin/msb");
   }
 
-  /** Folder of the one template, of the one image's disk, and the file below every overlay. */
-  async files(): Promise<{ template: string; rootDisk: string; blank: string; assets: string }> {
+  /** Folder of the template with an interface or without, of the one image's disk, and the file below every overlay. */
+  files({ network }: { network: boolean }): Promise<BenchFiles> {
+    const known = this.#files.get(network) ?? this.#find(network);
+    this.#files.set(network, known);
+    return known;
+  }
+
+  async #find(network: boolean): Promise<BenchFiles> {
     const only = async (folder: string) =>
       join(this.home, folder, (await readdir(join(this.home, folder)))[0]!);
-    const [template, rootDisk, assets] = await Promise.all([
-      only("templates"),
+    const [{ key }, rootDisk, assets] = await Promise.all([
+      Template.build({ ...SHAPE, network }, { connection: this.connection }),
       only("images/disks"),
       only("assets"),
     ]);
-    return { template, rootDisk, assets, blank: join(assets, "blank.ext4") };
+    return {
+      template: join(this.home, "templates", key),
+      rootDisk,
+      assets,
+      blank: join(assets, "blank.ext4"),
+    };
   }
 
   /** QEMU processes of this home: children of the jails that name it. */

@@ -12,11 +12,11 @@ export interface GoProgram extends AsyncDisposable {
   path: string;
 }
 
-/** Builds one of the tests' own programs, e.g. `jail-probe`. */
-export async function buildGoProgram(name: string): Promise<GoProgram> {
+/** Builds one of the tests' own programs, e.g. `jail-probe`, or of the folder of the module `beside`. */
+export async function buildGoProgram(name: string, beside = import.meta.url): Promise<GoProgram> {
   const folder = await mkdtemp(join(tmpdir(), "msb-test-go-"));
   const path = join(folder, name);
-  const source = fileURLToPath(new URL(`${name}/`, import.meta.url));
+  const source = fileURLToPath(new URL(`${name}/`, beside));
   await run("go", ["build", "-trimpath", "-o", path, "."], {
     cwd: source,
     env: { ...process.env, CGO_ENABLED: "0", GOTOOLCHAIN: "local", GOFLAGS: "-buildvcs=false" },

@@ -1,0 +1,3 @@
+module microsandbox/net-load
+
+go 1.23
