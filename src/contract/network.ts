@@ -142,6 +142,13 @@ export const networkSettings = z.strictObject({
     .string()
     .regex(/^(?:socks5|http):\/\/./, "must be the URL of a SOCKS5 or HTTP proxy")
     .optional()
-    .meta({ description: "For all connections but those to the host itself. Default: none." }),
+    .meta({
+      description:
+        "For all that goes out but to the host itself; what it cannot carry is refused. Default: none.",
+    }),
+  proxyNames: z.boolean().optional().meta({
+    description:
+      "The proxy is given names where they are known, and decides what they lead to. Default: false.",
+  }),
 });
 export type NetworkSettings = z.output<typeof networkSettings>;

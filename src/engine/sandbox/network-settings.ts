@@ -14,8 +14,8 @@ export class NetworkSettingsFile {
 
   /** @throws `invalid_argument` if the file is not valid */
   get(): NetworkStackSettings {
-    const { sets, resolvers, proxy } = this.#file.get();
-    return { sets, proxy, resolvers: resolvers?.map(resolverOf) };
+    const { sets, resolvers, proxy, proxyNames } = this.#file.get();
+    return { sets, proxy, proxyNames, resolvers: resolvers?.map(resolverOf) };
   }
 }
 

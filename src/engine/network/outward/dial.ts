@@ -1,5 +1,5 @@
 import { connect, type Socket } from "node:net";
-import type { IpAddress } from "../../../contract/ip-address.ts";
+import { IpAddress } from "../../../contract/ip-address.ts";
 
 /**
  * Opens the host's side of a connection, and says what a failure of it is to the guest: refused is refused, unreachable is
@@ -9,10 +9,14 @@ import type { IpAddress } from "../../../contract/ip-address.ts";
 export interface DialOptions {
   timeoutMs: number;
   signal: AbortSignal;
+  /** What the address is known by, where that is one name. For proxies that look names up; nothing else goes by it. */
+  name?: string | undefined;
 }
 
 /** Rejects with the socket's error, or with `ETIMEDOUT` or `ECANCELED` as its code. The socket is the caller's. */
 export type Dial = (address: IpAddress, port: number, options: DialOptions) => Promise<Socket>;
+
+export const LOOPBACK = { 4: IpAddress.parse("127.0.0.1")!, 6: IpAddress.parse("::1")! };
 
 /** Without anything in between. */
 export const dialDirect: Dial = (address, port, options) => dialHost(address.text, port, options);

@@ -5,8 +5,10 @@ import type { FlowAddress } from "../flow.ts";
 import type { NetworkPolicy } from "../policy/policy.ts";
 import type { AuditRecord } from "./audit.ts";
 import { type Dial, dialDirect } from "./dial.ts";
+import { openDirect } from "./direct-datagrams.ts";
 import { type Landmarks, questionOf } from "./flow-question.ts";
 import type { GuestDatagrams, GuestRequest } from "./guest-side.ts";
+import type { OpenDatagrams } from "./remote-datagrams.ts";
 import { TcpFlow } from "./tcp-flow.ts";
 import type { TokenBucket } from "./token-bucket.ts";
 import { UdpFlow } from "./udp-flow.ts";
@@ -26,6 +28,7 @@ export interface OutwardOptions {
   unreachable(flow: FlowAddress, code: "host" | "network" | "prohibited"): void;
   /** To the world: directly, or through the user's proxy. */
   dial: Dial;
+  openDatagrams: OpenDatagrams;
   /** To the host's own loopback. */
   dialLocal: Dial;
   connectTimeoutMs: number;
@@ -50,10 +53,12 @@ export class Outward {
   #dnsStreams = 0;
 
   constructor(
-    options: Omit<OutwardOptions, "dial" | "dialLocal" | "connectTimeoutMs"> & Partial<OutwardOptions>,
+    options: Omit<OutwardOptions, "dial" | "openDatagrams" | "dialLocal" | "connectTimeoutMs"> &
+      Partial<OutwardOptions>,
   ) {
     this.#options = {
       dial: dialDirect,
+      openDatagrams: openDirect,
       dialLocal: dialDirect,
       connectTimeoutMs: DEFAULT_CONNECT_TIMEOUT_MS,
       ...options,

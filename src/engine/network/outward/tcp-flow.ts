@@ -1,8 +1,7 @@
 import type { Socket } from "node:net";
-import { IpAddress } from "../../../contract/ip-address.ts";
 import type { NetworkPolicy, Question, Verdict } from "../policy/policy.ts";
 import { Audit } from "./audit.ts";
-import { fateOf } from "./dial.ts";
+import { fateOf, LOOPBACK } from "./dial.ts";
 import { nameCheckOf } from "./flow-question.ts";
 import type { Refusal } from "./guard.ts";
 import type { GuestRequest, GuestStream } from "./guest-side.ts";
@@ -17,7 +16,6 @@ import { refusalPage, TLS_ACCESS_DENIED } from "./refusal-page.ts";
  * nothing of what is refused has gone out. Ends when both directions have, when one breaks, or when rules change against it.
  */
 
-const LOOPBACK = { 4: IpAddress.parse("127.0.0.1")!, 6: IpAddress.parse("::1")! };
 /** How long a guest may take to say whom it wants to talk to, where that counts. */
 const NAME_MS = 10_000;
 /** How long a refused guest may take to read why. */
@@ -115,8 +113,10 @@ export class TcpFlow {
   }
 
   #dial(signal: AbortSignal): Promise<Socket> {
-    const { address, port, host } = this.question;
-    const options = { timeoutMs: this.#options.connectTimeoutMs, signal };
+    const { address, port, host, names } = this.question;
+    // Of several names it is not known yet which one is meant.
+    const name = names.length === 1 ? names[0] : undefined;
+    const options = { timeoutMs: this.#options.connectTimeoutMs, signal, name };
     // What is the host's own goes to it, and through no proxy.
     if (host) return this.#options.dialLocal(LOOPBACK[address.version], port!, options);
     return this.#options.dial(address, port!, options);

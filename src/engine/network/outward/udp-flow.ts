@@ -1,21 +1,24 @@
-import { createSocket, type Socket } from "node:dgram";
 import type { NetworkPolicy, Question, Verdict } from "../policy/policy.ts";
 import { Audit } from "./audit.ts";
+import { LOOPBACK } from "./dial.ts";
+import { openDirect } from "./direct-datagrams.ts";
 import type { GuestDatagrams } from "./guest-side.ts";
 import type { OutwardOptions } from "./outward.ts";
+import type { RemoteDatagrams } from "./remote-datagrams.ts";
 
 /**
- * Datagrams of the guest between two pairs of address and port, over a connected socket of the host: the kernel drops what comes
- * from elsewhere, and tells us what ICMP says. Ends when the guest's side was idle for too long, or when rules change against it.
+ * Datagrams of the guest between two pairs of address and port. Ends when the guest's side was idle for too long, when the way out
+ * is closed, or when rules change against it.
  */
 
 export class UdpFlow {
   readonly question: Question;
   readonly #flow: GuestDatagrams;
   readonly #options: OutwardOptions;
-  readonly #verdict: Verdict;
+  readonly #closed = new AbortController();
   readonly #audit: Audit;
-  #socket: Socket | undefined;
+  #verdict: Verdict;
+  #remote: RemoteDatagrams | undefined;
 
   constructor(flow: GuestDatagrams, question: Question, options: OutwardOptions, policy: NetworkPolicy) {
     this.#flow = flow;
@@ -38,17 +41,17 @@ export class UdpFlow {
       return;
     }
     try {
-      const socket = await this.#connect();
+      this.#remote = await this.#open();
       for await (const payload of this.#flow) {
+        if (this.#closed.signal.aborted) break;
         if (this.#options.egress?.tryTake(payload.length) === false) continue;
         this.#audit.bytesOut += payload.length;
-        socket.send(payload, () => {});
+        this.#remote.send(payload);
       }
     } catch (error) {
-      this.#fail(error as Error);
+      this.#notOpened(error as Error);
     } finally {
       this.#audit.end(this.#verdict);
-      this.#flow.close();
       this.#dispose();
     }
   }
@@ -67,35 +70,41 @@ export class UdpFlow {
   ): void {
     this.#audit.end({ ...verdict, allowed: false });
     this.#flow.unreachable("prohibited");
-    this.#flow.close();
     this.#dispose();
   }
 
-  async #connect(): Promise<Socket> {
-    const { address, port, host } = this.question;
-    const socket = createSocket(address.version === 4 ? "udp4" : "udp6");
-    this.#socket = socket;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    socket.on("error", (error) => {
-      reject(error);
-      this.#fail(error);
-    });
-    socket.on("message", (payload) => {
-      if (this.#options.ingress?.tryTake(payload.length) === false) return;
-      this.#audit.bytesIn += payload.length;
-      this.#flow.reply(payload);
-    });
-    socket.on("close", () => reject(new Error("the flow was closed")));
-    const loopback = address.version === 4 ? "127.0.0.1" : "::1";
-    socket.connect(port!, host ? loopback : address.text, (error?: Error) =>
-      error ? reject(error) : resolve(),
-    );
-    await promise;
-    return socket;
+  #open(): Promise<RemoteDatagrams> {
+    const { address, port, host, names } = this.question;
+    const name = names.length === 1 ? names[0] : undefined;
+    const options = { timeoutMs: this.#options.connectTimeoutMs, signal: this.#closed.signal, name };
+    const hears = {
+      onDatagram: (payload: Uint8Array) => {
+        if (this.#options.ingress?.tryTake(payload.length) === false) return;
+        this.#audit.bytesIn += payload.length;
+        this.#flow.reply(payload);
+      },
+      onFailure: (error: Error) => this.#tell(error),
+      onOver: (error: Error) => {
+        this.#verdict = { ...this.#verdict, reason: `${this.#verdict.reason}, but: ${error.message}` };
+        this.#dispose();
+      },
+    };
+    // What is the host's own goes to it, and through no proxy.
+    if (host) return openDirect(LOOPBACK[address.version], port!, hears, options);
+    return this.#options.openDatagrams(address, port!, hears, options);
+  }
+
+  #notOpened(error: Error & { code?: string }): void {
+    const reason = `allowed by ${this.#verdict.rule}, but: ${error.message}`;
+    // The way out carries no datagrams: none of them will ever arrive, and programs turn to TCP when they are told so.
+    const never = error.code === "EOPNOTSUPP";
+    this.#verdict = { ...this.#verdict, reason, allowed: !never, ...(never ? { rule: "proxy" } : {}) };
+    if (never) this.#flow.unreachable("prohibited");
+    else this.#tell(error);
   }
 
   /** A refusal does not end the flow: the next datagram may be taken. */
-  #fail(error: Error & { code?: string }): void {
+  #tell(error: Error & { code?: string }): void {
     if (error.code === "ECONNREFUSED") this.#flow.unreachable("port");
     else if (error.code === "EHOSTUNREACH") this.#flow.unreachable("host");
     else if (error.code === "ENETUNREACH" || error.code === "EADDRNOTAVAIL")
@@ -103,8 +112,9 @@ export class UdpFlow {
   }
 
   #dispose(): void {
-    const socket = this.#socket;
-    this.#socket = undefined;
-    socket?.close();
+    this.#closed.abort();
+    this.#flow.close();
+    this.#remote?.close();
+    this.#remote = undefined;
   }
 }

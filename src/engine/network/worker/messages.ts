@@ -22,6 +22,8 @@ export interface StackSettings {
   resolvers?: ResolverAddress[] | undefined;
   /** URL of a SOCKS5 or HTTP proxy for everything that is not the host's own. */
   proxy?: string | undefined;
+  /** The proxy is given names where they are known, and looks them up. Default: addresses. */
+  proxyNames?: boolean | undefined;
 }
 
 export interface StackOptions {

@@ -17,10 +17,9 @@ import { PublishedPorts } from "../inward/inward.ts";
 import { FrameLink } from "../link/frame-link.ts";
 import type { PcapWriter } from "../link/pcap-writer.ts";
 import type { AuditRecord } from "../outward/audit.ts";
-import { dialDirect } from "../outward/dial.ts";
 import type { Landmarks } from "../outward/flow-question.ts";
 import { Outward } from "../outward/outward.ts";
-import { dialThrough } from "../outward/proxy.ts";
+import { throughProxy } from "../outward/proxy/through-proxy.ts";
 import { TokenBucket } from "../outward/token-bucket.ts";
 import { ETHERNET_HEADER } from "../packet/ethernet.ts";
 import { NetworkPolicy } from "../policy/policy.ts";
@@ -91,7 +90,7 @@ export class SandboxStack implements AsyncDisposable {
       dns,
       landmarks: this.#landmarks,
       unreachable: (flow, code) => this.#gateway.unreachable(flow, code),
-      dial: settings.proxy === undefined ? dialDirect : dialThrough(settings.proxy),
+      ...(settings.proxy === undefined ? {} : throughProxy(settings.proxy, { names: settings.proxyNames })),
       dialLocal: dialLoopback,
       connections: limits.connections,
       ...this.#buckets,

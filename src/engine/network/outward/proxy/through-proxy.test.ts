@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
-import { ip } from "../testing/policy-of.ts";
-import { dialThrough } from "./proxy.ts";
+import { ip } from "../../testing/policy-of.ts";
+import { throughProxy } from "./through-proxy.ts";
 
 const signal = new AbortController().signal;
 
@@ -37,14 +37,14 @@ const OK = "\x05\0\0\x01\x7f\0\0\x01\0\x50";
 
 test("SOCKS5: the address goes to the proxy, as bytes; then the connection is the guest's", async () => {
   const { asked, at } = await proxy("\x05\0", OK);
-  const socket = await dialThrough(`socks5://${at}`)(ip("8.8.8.8"), 443, { timeoutMs: 5000, signal });
+  const socket = await throughProxy(`socks5://${at}`).dial(ip("8.8.8.8"), 443, { timeoutMs: 5000, signal });
   expect(asked).toEqual(["\x05\x01\0", "\x05\x01\0\x01\x08\x08\x08\x08\x01\xbb"]);
   expect(await echoed(socket)).toBe("ping");
 });
 
 test("SOCKS5 with a login, and IPv6", async () => {
   const { asked, at } = await proxy("\x05\x02", "\x01\0", OK);
-  const socket = await dialThrough(`socks5://me:s%3Acret@${at}`)(ip("2a00::1"), 80, {
+  const socket = await throughProxy(`socks5://me:s%3Acret@${at}`).dial(ip("2a00::1"), 80, {
     timeoutMs: 5000,
     signal,
   });
@@ -55,7 +55,7 @@ test("SOCKS5 with a login, and IPv6", async () => {
 
 test("HTTP CONNECT: bytes right after the head belong to the guest", async () => {
   const { asked, at } = await proxy("HTTP/1.1 200 OK\r\nX: y\r\n\r\nearly");
-  const socket = await dialThrough(`http://a:b@${at}`)(ip("2a00::1"), 443, { timeoutMs: 5000, signal });
+  const socket = await throughProxy(`http://a:b@${at}`).dial(ip("2a00::1"), 443, { timeoutMs: 5000, signal });
   expect(asked[0]).toMatch(/^CONNECT \[2a00::1\]:443 HTTP\/1\.1\r\n/);
   expect(asked[0]).toContain("Proxy-Authorization: Basic YTpi\r\n");
   const [bytes] = await once(socket, "data");
@@ -75,10 +75,13 @@ test.each([
   const { at } = await proxy(...answers);
   const timeoutMs = code === "ETIMEDOUT" ? 20 : 5000;
   await expect(
-    dialThrough(`${scheme}://${at}`)(ip("8.8.8.8"), 443, { timeoutMs, signal }),
+    throughProxy(`${scheme}://${at}`).dial(ip("8.8.8.8"), 443, { timeoutMs, signal }),
   ).rejects.toMatchObject({ code });
 });
 
-test.each(["", "https://x", "socks4://x:1", "x:1", "http://"])("%j is no proxy", (url) => {
-  expect(() => dialThrough(url)).toThrow("no URL of a SOCKS5 or HTTP proxy");
-});
+test.each(["", "https://x", "socks4://x:1", "x:1", "http://", "http://a:%zz@x:1"])(
+  "%j is no proxy",
+  (url) => {
+    expect(() => throughProxy(url)).toThrow("no URL of a SOCKS5 or HTTP proxy");
+  },
+);

@@ -1,0 +1,82 @@
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import type { NetworkRecord } from "../../../contract/network-record.ts";
+import { LONE_LINK } from "../guest-link.ts";
+import { parseEthernet, parseMac } from "../packet/ethernet.ts";
+import { parseIpv4 } from "../packet/ipv4.ts";
+import { buildUdpHeader, parseUdp } from "../packet/udp.ts";
+import { ethernetFrame, ip, ipPacket } from "../testing/packets.ts";
+import { socks5Server } from "../testing/socks5-server.ts";
+import { linkToText, type StackSettings } from "./messages.ts";
+import { SandboxStack } from "./sandbox-stack.ts";
+
+/** A stack as a sandbox has it, with a socket in the place of its VMM. */
+async function stackWith(settings: StackSettings) {
+  const directory = await mkdtemp(join(tmpdir(), "msb-stack-"));
+  onTestFinished(() => rm(directory, { recursive: true }));
+  const path = join(directory, "net");
+  const attached = Promise.withResolvers<Socket>();
+  const vmm = createServer((socket) => attached.resolve(socket.on("error", () => {}))).listen(path);
+  onTestFinished(() => void vmm.close());
+  await once(vmm, "listening");
+  const records: NetworkRecord[] = [];
+  const stack = await SandboxStack.open(
+    {
+      id: "s",
+      link: linkToText(LONE_LINK),
+      spec: { scope: "public", rules: [], ports: [], limits: { connections: 10, queriesPerSecond: 10 } },
+      settings,
+      spared: false,
+    },
+    { onRecord: (record) => records.push(record), onEvent: () => {} },
+  );
+  onTestFinished(() => stack[Symbol.asyncDispose]());
+  await stack.connect(path, 5000);
+  return { wire: await attached.promise, records };
+}
+
+const GUEST = ip("10.209.0.2");
+const PORT = 40_000;
+
+/** A datagram of the guest, in QEMU's framing. */
+function framed(address: string, port: number, text: string): Buffer {
+  const to = ip(address);
+  const payload = Buffer.from(text);
+  const header = buildUdpHeader(GUEST, to, { sourcePort: PORT, destinationPort: port }, payload);
+  const packet = ipPacket({ source: GUEST, destination: to, protocol: 17 }, header, payload);
+  const frame = ethernetFrame(parseMac(LONE_LINK.guest.mac), parseMac(LONE_LINK.gateway.mac), packet);
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(frame.length);
+  return Buffer.concat([length, frame]);
+}
+
+test("a proxy of the settings has the sandbox's datagrams, and they come back", async () => {
+  const echo = createSocket("udp4").bind(0, "127.0.0.1");
+  onTestFinished(() => void echo.close());
+  echo.on("message", (bytes, from) => echo.send(`${bytes}!`, from.port, from.address));
+  await once(echo, "listening");
+  const proxy = await socks5Server({ udpPort: echo.address().port });
+  const { wire } = await stackWith({ sets: {}, proxy: `socks5://${proxy.at}` });
+  const answered = once(wire, "data");
+  wire.write(framed("8.8.8.8", 123, "hello"));
+  const [bytes] = await answered;
+  const datagram = parseUdp(parseIpv4(parseEthernet(bytes.subarray(4))!.payload)!)!;
+  expect(Buffer.from(datagram.payload).toString()).toBe("hello!");
+  expect(proxy.asked).toEqual(["UDP 8.8.8.8:123"]);
+});
+
+test("an HTTP proxy has none: they are refused", async () => {
+  const { wire, records } = await stackWith({ sets: {}, proxy: "http://127.0.0.1:9" });
+  const answered = once(wire, "data");
+  wire.write(framed("8.8.8.8", 123, "hello"));
+  const [bytes] = await answered;
+  // ICMP: destination unreachable, administratively prohibited.
+  const packet = parseIpv4(parseEthernet(bytes.subarray(4))!.payload)!;
+  expect([packet.protocol, packet.payload[0], packet.payload[1]]).toEqual([1, 3, 13]);
+  await expect.poll(() => records).toMatchObject([{ allowed: false, rule: "proxy", address: "8.8.8.8" }]);
+});
