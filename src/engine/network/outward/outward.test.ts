@@ -2,6 +2,7 @@ import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { expect, test } from "vitest";
+import type { IpAddress } from "../../../contract/ip-address.ts";
 import { buildMessage, parseMessage } from "../dns/message.ts";
 import { queryOf } from "../testing/dns-messages.ts";
 import { FakeDatagrams } from "../testing/guest.ts";
@@ -146,6 +147,32 @@ test("rules that come while a dial is on its way count", async () => {
   const request = open("8.8.8.8");
   outward.update(policyOf("public", ["deny egress any"]));
   expect(await request.told).toBe("reset");
+});
+
+test("what goes to an address that is not known yet waits, counts, and ends with the network", async () => {
+  const { port } = await world();
+  let survey: PromiseWithResolvers<void> | undefined = Promise.withResolvers<void>();
+  const unsurveyed = ({ version }: IpAddress) => (version === 6 ? survey?.promise : undefined);
+  const { outward, open, dialled } = outwardOf({ port, over: { unsurveyed, connections: 3 } });
+  expect(await open("8.8.8.8").told).toBe("accepted");
+  const waiting = open("2a00:1450::1");
+  const flow = new FakeDatagrams("2a00:1450::1", 123);
+  outward.udp(flow);
+  expect(outward.size).toBe(3);
+  expect(await open("2a00:1450::2").told).toBe("reset");
+  expect(dialled).toEqual(["8.8.8.8 443"]);
+  const { resolve } = survey;
+  survey = undefined;
+  resolve();
+  expect(await waiting.told).toBe("accepted");
+  survey = Promise.withResolvers<void>();
+  flow.close();
+  await expect.poll(() => outward.size).toBe(2);
+  const late = open("2a00:1450::1");
+  outward.close();
+  survey.resolve();
+  survey = undefined;
+  expect(await late.told).toBe("reset");
 });
 
 test("datagrams go both ways over a socket of their own; a closed port is told", async () => {

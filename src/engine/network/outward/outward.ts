@@ -1,3 +1,4 @@
+import type { IpAddress } from "../../../contract/ip-address.ts";
 import type { NameTable } from "../dns/name-table.ts";
 import type { DnsService } from "../dns/service.ts";
 import { serveDnsStream } from "../dns/stream-service.ts";
@@ -31,6 +32,8 @@ export interface OutwardOptions {
   openDatagrams: OpenDatagrams;
   /** To the host's own loopback. */
   dialLocal: Dial;
+  /** While it is not known what the address leads to: what asks for it waits so long. Never rejects. Default: all is known. */
+  unsurveyed?(address: IpAddress): Promise<void> | undefined;
   connectTimeoutMs: number;
   /** How long a guest may take to say whom it wants to talk to, where that counts, ms. Default: 10,000. */
   nameTimeoutMs?: number;
@@ -51,6 +54,7 @@ export class Outward {
   readonly #closed = new AbortController();
   #policy: NetworkPolicy;
   #dnsStreams = 0;
+  #held = 0;
 
   constructor(
     options: Omit<OutwardOptions, "dial" | "openDatagrams" | "dialLocal" | "connectTimeoutMs"> &
@@ -72,7 +76,7 @@ export class Outward {
 
   /** Flows that are open. */
   get size(): number {
-    return this.#flows.size + this.#dnsStreams;
+    return this.#flows.size + this.#dnsStreams + this.#held;
   }
 
   tcp(request: GuestRequest): void {
@@ -87,6 +91,7 @@ export class Outward {
       });
       return;
     }
+    if (this.#hold(request.destination, () => this.tcp(request))) return;
     const { landmarks, table } = this.#options;
     const question = questionOf(request, "tcp", landmarks, table);
     this.#keep(new TcpFlow(request, question, this.#options, () => this.#policy));
@@ -103,6 +108,7 @@ export class Outward {
       void this.#answer(flow);
       return;
     }
+    if (this.#hold(flow.destination, () => this.udp(flow))) return;
     const { landmarks, table } = this.#options;
     this.#keep(new UdpFlow(flow, questionOf(flow, "udp", landmarks, table), this.#options, this.#policy));
   }
@@ -123,6 +129,18 @@ export class Outward {
   #isRefused({ destination, destinationPort }: FlowAddress): boolean {
     if (destinationPort === DNS_PORT) return false;
     return this.#options.landmarks.gateway.some((each) => each.equals(destination));
+  }
+
+  /** True if it is too early to decide; `again` is called when it no longer is. */
+  #hold(address: IpAddress, again: () => void): boolean {
+    const surveyed = this.#options.unsurveyed?.(address);
+    if (surveyed === undefined) return false;
+    this.#held += 1;
+    void surveyed.then(() => {
+      this.#held -= 1;
+      again();
+    });
+    return true;
   }
 
   #keep(flow: TcpFlow | UdpFlow): void {

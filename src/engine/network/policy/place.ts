@@ -1,6 +1,6 @@
 import type { IpAddress } from "../../../contract/ip-address.ts";
 import type { IpPrefix } from "../../../contract/ip-prefix.ts";
-import { embeddedAddresses } from "./embedded.ts";
+import { embeddedAddresses, translatedTo } from "./embedded.ts";
 import { METADATA_ADDRESSES } from "./metadata.ts";
 import { type AddressClass, type Block, IPV4_BLOCKS, IPV6_BLOCKS } from "./special-purpose.ts";
 
@@ -26,8 +26,8 @@ export interface Surroundings {
   hostAddresses(): ReadonlySet<string>;
   /** The networks between gateways and guests: nothing of the host's is there. */
   ownNetworks: readonly IpPrefix[];
-  /** NAT64 prefixes of the host's network beside the well-known ones. */
-  translators: readonly IpPrefix[];
+  /** NAT64 prefixes that the host's network is known to have; asked at every decision. */
+  translators(): readonly IpPrefix[];
 }
 
 /** The block of the registries that the address lies in. */
@@ -41,7 +41,8 @@ export function blockOf(address: IpAddress): Block {
 
 /** What a destination is. */
 export function placeOf(address: IpAddress, around: Surroundings): Place {
-  const embedded = embeddedAddresses(address, around.translators);
+  const translators = around.translators();
+  const embedded = embeddedAddresses(address, translators);
   const role = roleOf(address, around);
   if (role !== undefined) return { ...role, embedded };
   for (const inner of embedded) {
@@ -49,6 +50,9 @@ export function placeOf(address: IpAddress, around: Surroundings): Place {
     if (carried !== undefined)
       return { kind: carried.kind, name: `a form of ${inner.text}: ${carried.name}`, embedded };
   }
+  const translated = translatedTo(address, translators);
+  if (translated.length > 0 && translated.length === embedded.length)
+    return placeBehind(translated, embedded);
   const block = blockOf(address);
   if (embedded.length > 0 && block.class !== "translated")
     return {
@@ -57,6 +61,17 @@ export function placeOf(address: IpAddress, around: Surroundings): Place {
       embedded,
     };
   return { kind: block.class, name: `${block.name}, ${block.source}`, embedded };
+}
+
+/** An address of a translator that the host's network has is what its IPv4 address is: whoever has IPv6 alone reaches the rest so. */
+function placeBehind(translated: readonly IpAddress[], embedded: IpAddress[]): Place {
+  const blocks = translated.map((inner) => ({ inner, block: blockOf(inner) }));
+  const { inner, block } = blocks.find((each) => each.block.class !== "public") ?? blocks[0]!;
+  return {
+    kind: block.class,
+    name: `${inner.text} behind the network's NAT64: ${block.name}, ${block.source}`,
+    embedded,
+  };
 }
 
 /** What counts more than the class. */

@@ -50,6 +50,24 @@ test.each(["169.254.169.254", "168.63.129.16", "100.100.100.200", "fd00:ec2::254
   },
 );
 
+test.each<[inner: string, scope: "public" | "any", allowed: boolean]>([
+  ["8.8.8.8", "public", true],
+  ["10.0.0.1", "public", false],
+  ["10.0.0.1", "any", true],
+  ["100.64.0.1", "public", false],
+  ["203.0.113.1", "any", false],
+  ["127.0.0.1", "any", false],
+  ["169.254.169.254", "any", false],
+  ["168.63.129.16", "any", false],
+  ["192.168.1.5", "any", false],
+])("%s behind the NAT64 of the host's network is what it is without, in %s: %s", (inner, scope, told) => {
+  expect(allowed(scope, [], `2a01:4f8:64::${inner}`)).toBe(told);
+  expect(allowed(scope, ["allow egress ::/0"], `2a01:4f8:64::${inner}`)).toBe(
+    told || inner === "10.0.0.1" || inner === "100.64.0.1" || inner === "203.0.113.1",
+  );
+  expect(allowed(scope, [`deny egress ${inner}`], `2a01:4f8:64::${inner}`)).toBe(false);
+});
+
 test("a block opens translated forms, but not of what is the host's or a cloud's", () => {
   const rules = ["allow egress 64:ff9b::/96", "allow egress 64:ff9b:1::/48"];
   expect(allowed("public", rules, "64:ff9b::10.0.0.1")).toBe(true);

@@ -8,7 +8,7 @@ import { NetworkPolicy, type Question } from "../policy/policy.ts";
 export const surroundings = {
   hostAddresses: () => new Set(["192.168.1.5", "93.184.216.99", "2a00:1450::5"]),
   ownNetworks: [IpPrefix.parse("10.209.0.0/24")!, IpPrefix.parse("fd6d:7362::/64")!],
-  translators: [IpPrefix.parse("2a01:4f8:64::/96")!],
+  translators: () => [IpPrefix.parse("2a01:4f8:64::/96")!],
 };
 
 export function policyOf(

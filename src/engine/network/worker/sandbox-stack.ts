@@ -35,7 +35,7 @@ import {
   type StackSpec,
 } from "./messages.ts";
 import { QuestionRate } from "./question-rate.ts";
-import { surroundingsOf } from "./surroundings.ts";
+import { surroundingsOf, unsurveyed } from "./surroundings.ts";
 
 /**
  * The whole network of one sandbox, put together: the link to its VMM, the gateway behind it, the policy, names, and the ways out and in.
@@ -92,6 +92,7 @@ export class SandboxStack implements AsyncDisposable {
       unreachable: (flow, code) => this.#gateway.unreachable(flow, code),
       ...(settings.proxy === undefined ? {} : throughProxy(settings.proxy, { names: settings.proxyNames })),
       dialLocal: dialLoopback,
+      unsurveyed,
       connections: limits.connections,
       ...this.#buckets,
       audit: (record) => this.#audit(record),

@@ -1,10 +1,12 @@
 import { networkInterfaces } from "node:os";
 import { IpAddress } from "../../../contract/ip-address.ts";
 import { IpPrefix } from "../../../contract/ip-prefix.ts";
+import { Nat64Prefixes } from "../dns/nat64-prefixes.ts";
+import { HostResolver } from "../dns/resolver.ts";
 import type { GuestLink } from "../guest-link.ts";
 import type { Surroundings } from "../policy/place.ts";
 
-/** The host's addresses, looked up at most once per second: laptops change networks. */
+/** What is so for all sandboxes of this thread: the host's addresses, looked up at most once per second, and its network's NAT64. */
 
 const LOOK_EVERY_MS = 1000;
 
@@ -25,13 +27,22 @@ function hostAddresses(): ReadonlySet<string> {
   return known;
 }
 
+const nat64 = new Nat64Prefixes({ resolver: new HostResolver(), addresses: hostAddresses });
+
+/** While it is not known yet what an address of this kind leads to. Never rejects. */
+export function unsurveyed({ version }: IpAddress): Promise<void> | undefined {
+  return version === 6 ? nat64.unknown() : undefined;
+}
+
 /** What is around a sandbox on this link. */
 export function surroundingsOf({ gateway, guest }: GuestLink): Surroundings {
+  // So that it is known when the guest comes.
+  nat64.prefixes();
   return {
     hostAddresses,
     ownNetworks: [...gateway.addresses, ...guest.addresses].map(({ address, prefix }) =>
       IpPrefix.around(address, prefix),
     ),
-    translators: [],
+    translators: () => nat64.prefixes(),
   };
 }
