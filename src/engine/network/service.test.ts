@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { type AddressInfo, connect, createServer, type Server } from "node:net";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { type NetworkSpecInput, networkSpec } from "../../contract/network.ts";
@@ -73,6 +73,15 @@ test("a port that is in use is an error, and frees those before it; or an event 
   const network = await attach("a", { ports: both }, { spared: true });
   expect(network.ports.map(({ guest }) => guest)).toEqual([80]);
   await expect.poll(() => events.map(({ type }) => type)).toEqual(["network.port-lost"]);
+});
+
+test("the first thread stays, and has company when it has its fill", async () => {
+  const { attach } = service();
+  const first = await attach("first", {});
+  await first.close();
+  const many = await Promise.all(Array.from({ length: 9 }, (_, i) => attach(`${i}`, {})));
+  expect(many.slice(0, 8).every(({ thread }) => thread === first.thread)).toBe(true);
+  expect(many[8]!.thread === first.thread).toBe(availableParallelism() === 1);
 });
 
 test("rules explain themselves, with their sets, and change while it lives", async () => {

@@ -18,9 +18,10 @@ import {
 import { NetworkThread } from "./worker/network-thread.ts";
 
 /**
- * The networks of all sandboxes. Their stacks run in a few threads, so that one sandbox's traffic does not hold up the daemon. Threads
- * are started when they are needed and ended after their last sandbox. One that dies is replaced, and its sandboxes are
- * attached again; their connections are lost.
+ * The networks of all sandboxes. Their stacks run in a few threads, so that one sandbox's traffic does not hold up the daemon. To start
+ * a thread costs a processor 60 ms, a quarter of a sandbox's start: so the first is there before it is needed and stays, and another is
+ * started when those there are have their fill, and ended after its last sandbox. One that dies is replaced, and its sandboxes
+ * are attached again; their connections are lost.
  */
 
 export interface AttachRequest {
@@ -37,6 +38,10 @@ export interface AttachRequest {
 }
 
 const MAX_THREADS = 2;
+/** Of each thread there is, before another is started. */
+const FILL = 8;
+/** A daemon is often started by somebody who wants a sandbox at once, perhaps one without a network. */
+const WARM_UP_AFTER_MS = 500;
 /** More deaths than this in so long, and the sandboxes of the last one stay without a network. */
 const MAX_DEATHS = 5;
 const DEATHS_WITHIN_MS = 60_000;
@@ -47,7 +52,12 @@ export class NetworkService implements AsyncDisposable {
   readonly #networks = new Map<string, SandboxNetwork>();
   /** Who hears of a sandbox's network: also while it is being attached, and until all of it was told. */
   readonly #requests = new Map<string, AttachRequest>();
+  readonly #warmUp: NodeJS.Timeout;
   #deaths: number[] = [];
+
+  constructor({ warmUpAfterMs = WARM_UP_AFTER_MS }: { warmUpAfterMs?: number } = {}) {
+    this.#warmUp = setTimeout(() => this.#threads.size > 0 || this.#newThread(), warmUpAfterMs).unref();
+  }
 
   /**
    * Takes a sandbox's network up: published ports are listened on, the link is connected later.
@@ -79,6 +89,7 @@ export class NetworkService implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#warmUp);
     await Promise.all([...this.#threads].map((thread) => thread.close()));
     this.#threads.clear();
     this.#networks.clear();
@@ -88,7 +99,7 @@ export class NetworkService implements AsyncDisposable {
   #threadFor(id: string): NetworkThread {
     const least = [...this.#threads].sort((a, b) => a.sandboxes.size - b.sandboxes.size)[0];
     const wanted = Math.min(MAX_THREADS, availableParallelism());
-    const enough = this.#threads.size >= wanted || least?.sandboxes.size === 0;
+    const enough = this.#threads.size >= wanted || (least?.sandboxes.size ?? FILL) < FILL;
     const thread = enough ? least! : this.#newThread();
     thread.sandboxes.add(id);
     return thread;
@@ -121,7 +132,8 @@ export class NetworkService implements AsyncDisposable {
 
   #leave(thread: NetworkThread, id: string): void {
     thread.sandboxes.delete(id);
-    if (thread.sandboxes.size > 0 || !this.#threads.delete(thread)) return;
+    const last = this.#threads.size === 1;
+    if (thread.sandboxes.size > 0 || last || !this.#threads.delete(thread)) return;
     void thread.close();
   }
 
