@@ -207,7 +207,8 @@ export class Endpoint {
     this.sender.segmentSize = Math.min(this.sender.segmentSize, Math.max(SMALLEST_SEGMENT, asked));
     this.#guestScale = options.windowScale;
     this.#guestInitial = syn.sequence;
-    this.#receiver = new Receiver(plus(syn.sequence, 1), this.#wire.budget);
+    const next = plus(syn.sequence, 1);
+    this.#receiver = new Receiver(next, this.#wire.budget, this.#wire.segmentSize(this.parties.guest));
     this.#transmitter.meet(this.#receiver, options.windowScale !== undefined);
   }
 

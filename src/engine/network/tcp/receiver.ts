@@ -22,6 +22,7 @@ export class Receiver {
   readonly queue: ByteQueue;
   readonly #budget: Budget;
   readonly #early: EarlyRuns;
+  readonly #segmentSize: number;
   /** How far our windows are scaled: 0 if the guest does not scale its own. */
   scale = 0;
   /** The next byte that is missing. */
@@ -34,8 +35,9 @@ export class Receiver {
   #told: number;
   finished = false;
 
-  /** `next` follows the guest's SYN. */
-  constructor(next: number, budget: Budget) {
+  /** `next` follows the guest's SYN; `segmentSize`: the most that a segment of the guest carries. */
+  constructor(next: number, budget: Budget, segmentSize: number) {
+    this.#segmentSize = segmentSize;
     this.queue = new ByteQueue(budget.received);
     this.#budget = budget;
     this.#early = new EarlyRuns(budget.received);
@@ -101,12 +103,17 @@ export class Receiver {
     return field;
   }
 
-  /** The window was small and may be much larger: the guest may be waiting to be told. */
+  /**
+   * The window may be much larger than the guest knows, and it may be waiting for that. Not while it can send two segments: those are
+   * acknowledged anyway, and that tells it; the first window is a small one, and most connections never fill it.
+   */
   get worthTelling(): boolean {
     if (this.finished) return false;
     const told = distance(this.#told, this.next);
     const grown = distance(this.#newEdge(), this.#told);
-    return grown > 0 && grown >= this.#capacity / 4 && told <= this.#capacity / 2;
+    return (
+      grown > 0 && grown >= this.#capacity / 4 && told <= Math.min(this.#capacity / 2, 2 * this.#segmentSize)
+    );
   }
 
   get #capacity(): number {
