@@ -12,6 +12,8 @@ export const CACHE_SECONDS = 1;
 
 const TRAILER = 0xa5;
 const ATTRIBUTES_BYTES = 88;
+/** What tells of an entry: `fuse_entry_out`. */
+export const ENTRY_BYTES = 40 + ATTRIBUTES_BYTES;
 /** Permissions and the sticky bit. Set-uid and set-gid neither go to the host nor come from there. */
 export const PERMISSIONS = 0o1777;
 const TYPE = 0o170000;
@@ -60,7 +62,7 @@ export function attributes(stat: BigIntStats, owner: Owner): Buffer {
 }
 
 export function entryOf(node: Node, stat: BigIntStats, owner: Owner): Buffer {
-  const out = Buffer.alloc(40 + ATTRIBUTES_BYTES);
+  const out = Buffer.alloc(ENTRY_BYTES);
   out.writeBigUInt64LE(BigInt(node.id), 0);
   out.writeBigUInt64LE(BigInt(CACHE_SECONDS), 16);
   out.writeBigUInt64LE(BigInt(CACHE_SECONDS), 24);

@@ -261,6 +261,49 @@ describe("a folder of the host", () => {
     expect(seen.sort()).toEqual([".", "..", ...names].sort());
   });
 
+  test("lists a directory with what its files are, and what is gone by its name alone", async () => {
+    const names = Array.from({ length: 200 }, (_, i) => `file-${i}`);
+    for (const name of names) writeFileSync(join(source, name), name);
+    symlinkSync("../secret", join(source, "link"));
+    const kernel = serve();
+    const handle = Number(nodeOf(await kernel.ask(Opcode.opendir, ROOT_ID, u32(0), u32(0))));
+    const seen = new Map<string, { node: number; size: number }>();
+    let pages = 0;
+    for (let offset = 0; ; pages++) {
+      const body = [handle, offset, u32(20_000), Buffer.alloc(20)];
+      const page = await kernel.ask(Opcode.readdirplus, ROOT_ID, ...body);
+      if (typeof page === "number") throw new Error(`errno ${page}`);
+      expect(page.length).toBeLessThanOrEqual(20_000);
+      if (page.length === 0) break;
+      for (let at = 0; at < page.length; ) {
+        const length = page.readUInt32LE(at + 128 + 16);
+        const name = page.toString("utf8", at + 152, at + 152 + length);
+        seen.set(name, {
+          node: Number(page.readBigUInt64LE(at)),
+          size: Number(page.readBigUInt64LE(at + 48)),
+        });
+        offset = Number(page.readBigUInt64LE(at + 128 + 8));
+        at += 128 + ((24 + length + 7) & ~7);
+      }
+      rmSync(join(source, "file-7"), { force: true });
+      rmSync(join(source, "file-199"), { force: true });
+    }
+    expect(pages).toBeGreaterThan(2);
+    expect([...seen.keys()].sort()).toEqual([".", "..", "link", ...names].sort());
+    for (const name of [".", ".."]) expect(seen.get(name)).toEqual({ node: 0, size: 0 });
+    expect(seen.get("link")!.size).toBe("../secret".length);
+    for (const name of names.filter((name) => existsSync(join(source, name)))) {
+      const { node, size } = seen.get(name)!;
+      expect(size).toBe(name.length);
+      const file = await kernel.open(node);
+      expect(await kernel.read(node, file)).toBe(name);
+      await kernel.ask(Opcode.release, node, file, Buffer.alloc(16));
+      // It counts as looked up: the kernel forgets it once.
+      await kernel.ask(Opcode.forget, node, 1);
+      expect(await kernel.ask(Opcode.open, node, u32(0), u32(0))).toBe(Errno.ESTALE);
+    }
+  });
+
   test("answers anything with an errno, and leaves nothing outside", async () => {
     const kernel = serve();
     await kernel.create("a");

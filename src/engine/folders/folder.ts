@@ -13,7 +13,8 @@ import { Errno, FuseError, type FuseRequest, Opcode } from "./fuse-protocol.ts";
 import { Handles } from "./handles.ts";
 import { Inside } from "./inside.ts";
 import { Journal } from "./journal.ts";
-import { Listings } from "./listing.ts";
+import { Listings, page } from "./listing.ts";
+import { pageWithEntries } from "./listing-entries.ts";
 import {
   create,
   link,
@@ -139,7 +140,9 @@ export class Folder {
       case Opcode.opendir:
         return this.#listings.open(state, node);
       case Opcode.readdir:
-        return this.#listings.read(state, node, body);
+        return this.#listings.read(state, node, body, page);
+      case Opcode.readdirplus:
+        return this.#listings.read(state, node, body, pageWithEntries);
       case Opcode.fsyncdir:
         return fsyncDirectory(state, node);
       default:

@@ -27,6 +27,7 @@ export const Opcode = {
   create: 35,
   destroy: 38,
   batchForget: 42,
+  readdirplus: 44,
   rename2: 45,
 } as const;
 
@@ -60,6 +61,11 @@ const InitFlag = {
   bigWrites: 1 << 5,
   /** Cached data is dropped when a file's time or size has changed under it. */
   autoInvalidate: 1 << 12,
+  /**
+   * A directory is always read with what its files are. The kernel's own guess (READDIRPLUS_AUTO) takes the first page that way only,
+   * where a program reads all names before it looks at the files, as Python's os.walk does.
+   */
+  doReaddirplus: 1 << 13,
   asyncDirect: 1 << 15,
   parallelLookups: 1 << 18,
   maxPages: 1 << 22,

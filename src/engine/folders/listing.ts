@@ -34,7 +34,8 @@ export class Listings {
     return opened(state.handles.add(node, -1).number);
   }
 
-  async read(state: FolderState, node: Node, body: RequestBody): Promise<Buffer> {
+  /** @param cut makes the answer of what the directory holds */
+  async read(state: FolderState, node: Node, body: RequestBody, cut: Cut): Promise<Buffer> {
     const number = body.u64();
     const offset = body.u64();
     const size = Math.min(body.u32(), MAX_DATA_BYTES);
@@ -43,7 +44,7 @@ export class Listings {
     return state.handles.use(handle, async () => {
       if (offset === 0) this.#forget(handle);
       if (handle.listing === undefined) await this.#fill(state, handle);
-      return page(handle.listing!, offset, size);
+      return cut(state, node, handle.listing!, offset, size);
     });
   }
 
@@ -100,7 +101,16 @@ function record(name: Buffer, type: number): Buffer {
   return bytes;
 }
 
-function page(listing: Buffer[], offset: number, size: number): Buffer {
+/** The name in a record. */
+export function recordName(item: Buffer): Buffer {
+  return item.subarray(24, 24 + item.readUInt32LE(16));
+}
+
+/** As much of a listing, from an offset on, as an answer of this size holds. */
+type Cut = (state: FolderState, node: Node, listing: Buffer[], offset: number, size: number) => Buffer;
+
+/** A page of names. */
+export const page: Cut = (_state, _node, listing, offset, size) => {
   const records: Buffer[] = [];
   let length = 0;
   for (let i = offset; i < listing.length; i++) {
@@ -111,7 +121,7 @@ function page(listing: Buffer[], offset: number, size: number): Buffer {
     length += item.length;
   }
   return Buffer.concat(records, length);
-}
+};
 
 function typeOf(entry: Dirent): number {
   if (entry.isDirectory()) return TYPES.directory;

@@ -39,7 +39,7 @@ function found(state: FolderState, parent: Node, name: Buffer, stat: BigIntStats
 }
 
 /** Looks at an entry that is there, and tells the kernel of it. */
-function tell(state: FolderState, parent: Node, directory: number, name: Buffer): Buffer {
+export function tell(state: FolderState, parent: Node, directory: number, name: Buffer): Buffer {
   return entry(directory, name, (_, stat) => found(state, parent, name, stat));
 }
 

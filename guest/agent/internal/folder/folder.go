@@ -32,6 +32,7 @@ const (
 
 	opForget      = 2
 	opInterrupt   = 36
+	opIoctl       = 39
 	opBatchForget = 42
 
 	trailer = 0xA5
@@ -103,8 +104,9 @@ func (r *relay) requests() int {
 			continue
 		}
 		b := buffer[:n]
-		if binary.LittleEndian.Uint32(b[4:]) == opInterrupt {
-			r.refuseInterrupt(b)
+		switch binary.LittleEndian.Uint32(b[4:]) {
+		case opInterrupt, opIoctl:
+			r.refuse(b)
 			continue
 		}
 		if !r.send(append([]byte(nil), b...)) {
@@ -113,8 +115,9 @@ func (r *relay) requests() int {
 	}
 }
 
-// refuseInterrupt tells the kernel that there are none, so that it sends no more: our requests are short.
-func (r *relay) refuseInterrupt(request []byte) {
+// refuse tells the kernel that there is no such thing. Of interrupts it sends no more then: our requests are short. About an
+// ioctl it asks each time, and Python asks of each file that it opens whether it is a terminal: not worth a way to the host.
+func (r *relay) refuse(request []byte) {
 	var answer [answerHeader]byte
 	binary.LittleEndian.PutUint32(answer[0:], answerHeader)
 	no := -int32(syscall.ENOSYS)
