@@ -15,6 +15,7 @@ import (
 	"microsandbox/agent/internal/cgroup"
 	"microsandbox/agent/internal/failure"
 	"microsandbox/agent/internal/link"
+	"microsandbox/agent/internal/monitor"
 	"microsandbox/agent/internal/process"
 	"microsandbox/agent/internal/root"
 )
@@ -51,6 +52,7 @@ func serve() error {
 	if err != nil {
 		return err
 	}
+	monitor.Quieten()
 	root.Prepare()
 	groups, err := cgroup.Prepare(cgroup.Measured())
 	if err != nil {

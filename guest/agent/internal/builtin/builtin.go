@@ -9,6 +9,7 @@ import (
 	"microsandbox/agent/internal/changes"
 	"microsandbox/agent/internal/files"
 	"microsandbox/agent/internal/folder"
+	"microsandbox/agent/internal/monitor"
 	"microsandbox/agent/internal/watch"
 )
 
@@ -46,6 +47,7 @@ func Argv(name string, args []string) []string { return append([]string{prefix +
 func Run(argv []string) (code int, is bool) {
 	name, ok := strings.CutPrefix(argv[0], prefix)
 	if b := all[name]; ok && b != nil {
+		monitor.Quieten()
 		return b.Run(argv[1:]), true
 	}
 	return 0, false
