@@ -32,7 +32,7 @@ describe("who sends", () => {
     ...(["10.209.0.3", "10.209.0.1", "127.0.0.1", "0.0.0.0", "224.0.0.1"] as const).map(
       (source) => [source, "source-address", packetFrom(source, REMOTE[4].text)] as const,
     ),
-    ...(["fd6d:7362::3", "::1", "::", "fe80::2", "::ffff:10.209.0.2", "2001:db8::2"] as const).map(
+    ...(["fd6d:7362::3", "::1", "::", "::ffff:10.209.0.2", "2001:db8::2"] as const).map(
       (source) => [source, "source-address", packetFrom(source, REMOTE[6].text)] as const,
     ),
     ["a packet for the guest itself", "destination", packetFrom("10.209.0.2", "10.209.0.2")],
@@ -108,6 +108,22 @@ describe("what is told", () => {
     wired.udp(ip(to), 9, Uint8Array.of(1), { hopLimit });
     const error = wired.icmpReceived();
     expect([error.type, error.code, error.from]).toEqual([type, code, GATEWAY[ip(to).version].text]);
+  });
+
+  test.each([
+    ["the router", "fe80::1", 6, 1, 4],
+    ["the router", "fe80::1", 17, 1, 4],
+    ["the router, with a protocol that nobody knows", "fe80::1", 132, 4, 1],
+    ["nobody", "fe80::77", 6, 1, 3],
+    ["an address beyond the link", "2001:db8::7", 6, 1, 3],
+  ])("from a link-local address to %s (%s, protocol %d): type %d, code %d", (_, to, protocol, type, code) => {
+    const wired = new WiredGateway();
+    const source = ip("fe80::5");
+    wired.packet({ source, destination: ip(to), protocol }, new Uint8Array(20));
+    const error = wired.icmpReceived();
+    expect([error.type, error.code, error.to]).toEqual([type, code, source.text]);
+    wired.packet({ source, destination: ip("ff02::fb"), protocol }, new Uint8Array(20));
+    expect([wired.frames.length, wired.requests, wired.flows]).toEqual([0, [], []]);
   });
 
   test.each([

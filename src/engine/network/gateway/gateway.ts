@@ -155,6 +155,10 @@ export class Gateway implements Disposable {
     const { source, protocol } = packet;
     const unspecified = isUnspecified(source);
     if (source.version === 4 && unspecified && protocol === PROTOCOL.udp && this.#isDhcp(packet)) return;
+    if (protocol !== PROTOCOL.icmpv6 && isLinkLocal(source) && !isMulticast(packet.destination)) {
+      this.#refuseLinkLocal(packet);
+      return;
+    }
     if (protocol !== PROTOCOL.icmpv6 || !(unspecified || isLinkLocal(source))) {
       this.drops.add("source-address");
       return;
@@ -165,6 +169,15 @@ export class Gateway implements Disposable {
     else if (!unspecified && this.#isEchoOfGateway(packet, message)) this.#answers.echo(packet, message);
     // Reports of multicast listeners, mostly.
     else this.drops.add(isMulticast(packet.destination) ? "multicast" : "source-address");
+  }
+
+  /** A kernel that connects to the router's link-local address does so from its own, where nothing is to be had but errors. */
+  #refuseLinkLocal(packet: IpPacket): void {
+    const { destination, protocol } = packet;
+    const known = protocol === PROTOCOL.tcp || protocol === PROTOCOL.udp;
+    if (known)
+      this.#errors.unreachable(quote(packet), this.#addresses.isGateway(destination) ? "port" : "host");
+    else this.#errors.unknownProtocol(packet);
   }
 
   #receiveOwn(packet: IpPacket): void {

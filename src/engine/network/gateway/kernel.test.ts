@@ -152,6 +152,19 @@ for port in (7002, 7003, 7004, 7005):
       expect(printed.split("\n")).toEqual([port, ...others, ...others, "ECONNREFUSED"]);
     });
 
+    test("the router's link-local address refuses at once", async () => {
+      const printed = await python(`
+scope = socket.if_nametoindex("guest0")
+s = opened(6, socket.SOCK_STREAM)
+print(fails(lambda: s.connect(("fe80::1", 80, 0, scope))))
+s = opened(6, socket.SOCK_DGRAM)
+s.connect(("fe80::1", 80, 0, scope))
+s.send(b"hello")
+print(fails(lambda: s.recv(1)))
+`);
+      expect(printed).toBe("ECONNREFUSED\nECONNREFUSED");
+    });
+
     test.each([4, 6])("a TCP stream goes there and back, IPv%d", async (version) => {
       const printed = await python(`
 import threading

@@ -71,11 +71,11 @@ export class WiredGateway {
   }
 
   /** The one ICMP message that the guest got since. */
-  icmpReceived(): IcmpMessage & { from: string } {
+  icmpReceived(): IcmpMessage & { from: string; to: string } {
     const packets = this.received();
     const message = packets.length === 1 && packets[0] !== undefined ? parseIcmp(packets[0]) : undefined;
     if (message === undefined) throw new Error(`not one ICMP message but ${packets.length} packets`);
-    return { ...message, from: packets[0]!.source.text };
+    return { ...message, from: packets[0]!.source.text, to: packets[0]!.destination.text };
   }
 }
 
