@@ -72,6 +72,13 @@ func (l *Loop) Watch(fd int, events uint32, h Handler) error {
 	return nil
 }
 
+// Modify changes what a watched descriptor's handler is told of: 0 leaves that it hangs up. What is there already is told
+// again.
+func (l *Loop) Modify(fd int, events uint32) error {
+	e := syscall.EpollEvent{Events: events | edge, Fd: int32(fd), Pad: l.watched[fd].generation}
+	return syscall.EpollCtl(l.fd, syscall.EPOLL_CTL_MOD, fd, &e)
+}
+
 // Unwatch stops watching fd.
 func (l *Loop) Unwatch(fd int) {
 	if fd < len(l.watched) && l.watched[fd].handler != nil {

@@ -38,6 +38,8 @@ type output struct {
 	hungUp   bool   // no writer is left: read on until the pipe is empty
 	ended    bool   // the pipe has ended: ring.End is the stream's length
 	endSent  bool   // on this connection
+	pace     pace
+	look     *loop.Timer // of the pace; nil before the first
 }
 
 func (o *output) open(p *Process, number byte, fd int, r *ring.Ring) {
@@ -61,6 +63,7 @@ func (o *output) Ready(events uint32) {
 
 func (o *output) pump() {
 	t := o.process.table
+	total := 0
 	for budget := pumpBudget; o.readable && o.fd >= 0; {
 		if budget <= 0 {
 			t.loop.Again(o)
@@ -87,6 +90,7 @@ func (o *output) pump() {
 		case n > 0:
 			t.rings.Commit(o.ring, n)
 			budget -= n
+			total += n
 			// A short read has emptied the pipe (epoll(7)); but if the last writer was gone already, no further
 			// event will tell of the end. A terminal's reads are short without that.
 			o.readable = n == len(room) || o.hungUp || o.process.terminal
@@ -100,6 +104,9 @@ func (o *output) pump() {
 		default:
 			o.end()
 		}
+	}
+	if !o.readable && o.fd >= 0 {
+		o.rest(total)
 	}
 	o.wake()
 }
@@ -119,6 +126,7 @@ func (o *output) drop() {
 }
 
 func (o *output) end() {
+	o.hurry()
 	o.process.table.loop.Close(o.fd)
 	o.fd, o.ended, o.readable = -1, true, false
 }
@@ -134,6 +142,7 @@ func (o *output) detach() {
 		o.wake()
 		return
 	}
+	o.hurry()
 	newDrain(o.process.table.loop, o.fd)
 	o.fd, o.ended, o.readable = -1, true, false
 	o.wake()

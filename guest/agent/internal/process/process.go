@@ -33,6 +33,8 @@ type Table struct {
 	pids     map[int]*Process
 	// squeezed: a stream stopped reading because all rings together hold too much.
 	squeezed bool
+	// paced counts the streams that are paced.
+	paced int
 	// folders: a folder of the host is mounted, and PID 1 must touch no path that may lead there.
 	folders bool
 	// Killed counts children that ended by KILL.
@@ -170,6 +172,8 @@ func (t *Table) Connected() {
 func (t *Table) Data(channel uint32, stream byte, payload []byte) {
 	if p := t.channels[channel]; p != nil && stream == wire.Stdin {
 		p.stdin.take(payload)
+		p.outputs[0].hurry()
+		p.outputs[1].hurry()
 	}
 }
 
@@ -210,7 +214,7 @@ func (p *Process) silent() {
 		if o.ended {
 			continue
 		}
-		if o.readable && o.unread() > 0 {
+		if (o.readable || o.pace.wait > 0) && o.unread() > 0 {
 			wait = true
 			continue
 		}
