@@ -51,7 +51,8 @@ export async function startFloor(bench: Workbench, { network }: FloorOptions = {
     volumes: [],
   });
   if (network !== undefined) args[args.indexOf("-netdev") + 1] = network;
-  const child = spawn("qemu-system-x86_64", args, { stdio: "inherit" });
+  // In a session of its own, as a sandbox's is: Linux shares a busy machine out by sessions (sched_autogroup).
+  const child = spawn("qemu-system-x86_64", args, { stdio: "inherit", detached: true });
   const loading = load(paths.qmpSocket, join(files.template, "state"));
   const agent = await whenThere(() =>
     connectAgent(paths.agentSocket, {

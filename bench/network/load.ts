@@ -41,7 +41,7 @@ export class LoadPeer implements AsyncDisposable {
 
   static async start(): Promise<LoadPeer> {
     const build = await buildGoProgram("net-load", new URL("../", import.meta.url).href);
-    const process = spawn(build.path, ["serve"], { stdio: ["pipe", "pipe", "inherit"] });
+    const process = spawn(build.path, ["serve"], { stdio: ["pipe", "pipe", "inherit"], detached: true });
     const [line] = await once(createInterface(process.stdout), "line");
     return new LoadPeer(build, process, Number(line));
   }
