@@ -48,6 +48,7 @@ export class TcpConnection extends Duplex {
 
   override _read(): void {
     this.#wanted = true;
+    this.#give();
     this.#endpoint.readingGoesOn();
   }
 
@@ -65,9 +66,12 @@ export class TcpConnection extends Duplex {
 
   override _destroy(error: Error | null, callback: Callback): void {
     this.#endpoint.leave();
-    const gone = error ?? new TcpError("ECONNABORTED", this.flow);
-    this.#written?.(gone);
-    this.#finished?.(gone);
+    // Most connections are over before they are destroyed, and an error costs more than the rest of that.
+    if (this.#written !== undefined || this.#finished !== undefined) {
+      const gone = error ?? new TcpError("ECONNABORTED", this.flow);
+      this.#written?.(gone);
+      this.#finished?.(gone);
+    }
     this.#written = this.#finished = undefined;
     callback(error);
   }

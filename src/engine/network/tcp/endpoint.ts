@@ -11,6 +11,7 @@
  */
 import { ACK, FIN, parseTcpOptions, RST, SYN, type TcpSegment } from "../packet/tcp.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
+import type { EndpointUser } from "./endpoint-user.ts";
 import { OUR_WINDOW_SCALE, Receiver } from "./receiver.ts";
 import { type Outgoing, Sender } from "./sender.ts";
 import { distance, plus } from "./sequence.ts";
@@ -27,18 +28,6 @@ const SMALLEST_SEGMENT = 64;
 const TURN_BYTES = 128 * 1024;
 /** Between two answers to segments that carry nothing and fit nowhere (RFC 5961 section 7). */
 const CHALLENGE_MS = 100;
-
-/** Who uses the connection. */
-export interface EndpointUser {
-  opened(): void;
-  /** There may be bytes to read, or the end of them. */
-  readable(): void;
-  acknowledged(): void;
-  /** Everything written and our FIN are acknowledged. */
-  writeEnded(): void;
-  /** It is over. Without a code: as it should be. */
-  closed(code: TcpErrorCode | undefined): void;
-}
 
 export class Endpoint {
   readonly parties: Parties;
@@ -94,8 +83,11 @@ export class Endpoint {
   }
 
   write(bytes: Uint8Array): void {
+    // A short answer is often all there is: then its end goes with it, and the guest has a frame less to take and one less to send.
+    const mayBeAll = !this.sender.begun && bytes.length < this.sender.segmentSize;
     this.sender.queue.append(bytes);
-    this.#wire.touch(this);
+    if (mayBeAll) this.#wire.touchLater(this);
+    else this.#wire.touch(this);
   }
 
   /** Sends the FIN after all that was written. */
@@ -104,11 +96,9 @@ export class Endpoint {
     this.#wire.touch(this);
   }
 
-  /** The reader wants more: what waits is given to it, and the window may open. */
+  /** The reader has taken what there was, or a part of it: the window may open. */
   readingGoesOn(): void {
-    const receiver = this.#receiver;
-    if (receiver === undefined) return;
-    if (receiver.queue.length > 0 || receiver.finished || receiver.worthTelling) this.#wire.touch(this);
+    if (this.#receiver?.worthTelling) this.#wire.touch(this);
   }
 
   abort(code?: TcpErrorCode): void {

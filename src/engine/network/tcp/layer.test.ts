@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
+import { setImmediate as turn } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ACK, FIN, PSH, RST, SYN } from "../packet/tcp.ts";
@@ -194,6 +195,25 @@ test("a full link is spared until it drains", async () => {
   await settle();
   expect(guest.taken().length).toBeGreaterThanOrEqual(3);
   connection.reset();
+});
+
+test("the end of a short answer goes with it, if it comes within a turn; what follows does not wait", async () => {
+  const guest = new RawGuest();
+  const whole = await guest.open();
+  whole.write("all");
+  await turn();
+  whole.end();
+  await settle();
+  expect(guest.taken()).toMatchObject([{ flags: PSH | FIN | ACK, length: 3 }]);
+  whole.reset();
+
+  const talk = await guest.open();
+  talk.write("first");
+  await settle();
+  talk.write("second");
+  await turn();
+  expect(guest.taken()).toMatchObject([{ length: 5 }, { length: 6 }]);
+  talk.reset();
 });
 
 test("a reader that does not read shuts the window", async () => {

@@ -194,6 +194,7 @@ export class TcpLayer {
       segmentSize: (to) => this.#options.mtu - IP_AND_TCP_HEADER[to.version],
       send: (parties, reply, payload, options) => this.#send(parties, reply, payload, options),
       touch: (endpoint) => touched.add(endpoint),
+      touchLater: (endpoint) => touched.addLater(endpoint),
       release: (endpoint) => this.#endpoints.delete(endpoint),
     };
   }

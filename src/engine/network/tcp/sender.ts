@@ -37,6 +37,8 @@ export class Sender {
   #unacknowledged: number;
   #next: number;
   #unsent: number;
+  /** Behind the SYN. */
+  readonly #first: number;
   #finQueued = false;
   /** Which segment told the window last, so that an older one does not (section 3.10.7.4). */
   #windowSequence = 0;
@@ -50,13 +52,17 @@ export class Sender {
     this.queue = new ByteQueue(budget.written);
     this.segmentSize = segmentSize;
     this.#unacknowledged = initial;
-    this.#next = plus(initial, 1);
-    this.#unsent = this.#next;
+    this.#first = this.#next = this.#unsent = plus(initial, 1);
   }
 
   /** The first sequence number never sent. */
   get unsent(): number {
     return this.#unsent;
+  }
+
+  /** Something was written. */
+  get begun(): boolean {
+    return this.#unsent !== this.#first || this.queue.length > 0;
   }
 
   get unacknowledged(): number {

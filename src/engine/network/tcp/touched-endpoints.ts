@@ -1,8 +1,9 @@
 import type { Endpoint } from "./endpoint.ts";
 
 /**
- * The connections that have something to do, in the order in which it came up. They have their turn when the code that read the link is
- * done, so all frames that came together are seen first. When the link is full they read, but wait to send.
+ * The connections that have something to do, in the order in which it came up. They have their turn when all that could be read was, of
+ * the link and of the other sides: so all frames that came together are seen first, and what is sent goes out in one write.
+ * When the link is full they read, but wait to send.
  */
 export class TouchedEndpoints {
   #waiting = new Set<Endpoint>();
@@ -18,6 +19,11 @@ export class TouchedEndpoints {
     this.#schedule();
   }
 
+  /** For what has one turn of the event loop's patience: sockets are asked again in between. */
+  addLater(endpoint: Endpoint): void {
+    setImmediate(() => this.add(endpoint));
+  }
+
   /** The link is full. */
   hold(): void {
     this.#held = true;
@@ -31,7 +37,7 @@ export class TouchedEndpoints {
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    queueMicrotask(() => this.#run());
+    setImmediate(() => this.#run());
   }
 
   /** One turn each. Who is touched in a turn has the next one, unless the link is full: then `resume()` begins it. */

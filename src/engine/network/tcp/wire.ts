@@ -32,5 +32,7 @@ export interface Wire {
   send(parties: Parties, reply: Reply, payload: Uint8Array, options?: TcpOptions): void;
   /** Has `endpoint.flush()` called soon: when all frames that came together were seen, or the link drains. */
   touch(endpoint: Endpoint): void;
+  /** As `touch`, but after everything that may be read has been looked at once more. */
+  touchLater(endpoint: Endpoint): void;
   release(endpoint: Endpoint): void;
 }

@@ -1,0 +1,13 @@
+import type { TcpErrorCode } from "./tcp-error.ts";
+
+/** Who uses the connection. */
+export interface EndpointUser {
+  opened(): void;
+  /** There may be bytes to read, or the end of them. */
+  readable(): void;
+  acknowledged(): void;
+  /** Everything written and our FIN are acknowledged. */
+  writeEnded(): void;
+  /** It is over. Without a code: as it should be. */
+  closed(code: TcpErrorCode | undefined): void;
+}
