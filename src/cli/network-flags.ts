@@ -23,7 +23,7 @@ export function addNetworkFlags(command: Command): Command {
     .addOption(
       new Option(
         "--net <SCOPE>",
-        "what it reaches without a rule: none, public (the internet) or any (private networks too) (default: none, or public with --net-rule or --port)",
+        "what it reaches without a rule: none, public (the internet) or any (private networks too) (default: public)",
       ).choices(["none", "public", "any"]),
     )
     .option(
@@ -38,7 +38,7 @@ export function addNetworkFlags(command: Command): Command {
     );
 }
 
-/** The network that the flags ask for; undefined if they ask for none. */
+/** The network that the flags ask for; undefined if they say nothing of it. */
 export function networkOf({ net, netRule = [], port = [] }: NetworkFlags): Network | undefined {
   if (net === undefined && netRule.length === 0 && port.length === 0) return undefined;
   return {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { buildNetwork } from "./network.ts";
 
 /** Images as they cross the API: what is stored, what a pull, a build or a prune is asked, and what it tells. */
 
@@ -185,6 +186,7 @@ export const buildRequest = z
       .max(1024 * 1024)
       .optional()
       .meta({ description: "Memory of a build step. Default: 1,024 MiB." }),
+    network: buildNetwork.prefault({}),
   })
   .meta({ id: "BuildRequest" });
 export type BuildRequest = z.output<typeof buildRequest>;

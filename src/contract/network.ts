@@ -98,6 +98,12 @@ export const networkSpec = z
   })
   .meta({ id: "Network" });
 export type NetworkSpec = z.output<typeof networkSpec>;
+/** What the steps of a build may reach. */
+export const buildNetwork = networkSpec
+  .pick({ rules: true })
+  .extend({ scope: z.enum(["none", "public", "any"]).default("public") })
+  .meta({ id: "BuildNetwork" });
+export type BuildNetwork = z.output<typeof buildNetwork>;
 /** What can be changed of a network while its sandbox runs. */
 export const networkChanges = z
   .strictObject({

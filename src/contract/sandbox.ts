@@ -105,7 +105,7 @@ export const sandboxSpec = z
     }),
     labels: z.record(z.string().max(128), z.string().max(1024)).default({}),
     mounts: mounts.default([]).meta({ description: "Volumes, folders of the host and tmpfs." }),
-    network: networkSpec.prefault({ scope: "none" }),
+    network: networkSpec.prefault({}),
     files: inlineFiles.default([]).meta({
       description:
         "Small files that are put in place at the first start, before the first process and after the mounts.",

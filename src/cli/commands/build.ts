@@ -30,6 +30,8 @@ interface BuildFlags extends ReportFlags {
   pull?: boolean;
   cpus?: number;
   memory?: number;
+  net?: "none" | "public" | "any";
+  netRule?: string[];
   progress: "auto" | "plain";
 }
 
@@ -55,6 +57,13 @@ export function command(): Command {
     .option("--pull", "ask the registries for newer base images")
     .option("-c, --cpus <N>", "virtual CPUs of a step (default: 1)", parseCount)
     .option("-m, --memory <SIZE>", "memory of a step, as 2G (default: 1G)", parseMebibytes)
+    .addOption(
+      new Option(
+        "--net <SCOPE>",
+        "what steps reach: none, public (the internet) or any (private networks too) (default: public)",
+      ).choices(["none", "public", "any"]),
+    )
+    .option("--net-rule <RULE>", "as for msb run (repeatable)", collect)
     .addOption(
       new Option("--progress <TYPE>", "plain: lines that stay, on a terminal too")
         .choices(["auto", "plain"])
@@ -84,6 +93,7 @@ async function build(path: string, flags: BuildFlags, signal: AbortSignal): Prom
       pull: pull ?? false,
       cpus,
       memoryMiB: memory,
+      network: { ...(flags.net && { scope: flags.net }), rules: flags.netRule ?? [] },
       signal,
       onProgress: reporter.update,
     });

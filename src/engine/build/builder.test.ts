@@ -196,10 +196,17 @@ test.each<[string, Partial<SandboxError>, RegExp]>([
 });
 
 test("what a failed step says of the network, and a Dockerfile that is not there", async () => {
-  await using b = await buildBench(() => 1);
-  await expect(b.build("FROM msb/base\nRUN x")).rejects.toMatchObject({
-    hint: expect.stringContaining("no network yet"),
+  const asked: string[] = [];
+  await using b = await buildBench(({ network }) => {
+    asked.push(network.scope);
+    return 1;
   });
+  await expect(b.build("FROM msb/base\nRUN x")).rejects.toMatchObject({ hint: undefined });
+  const none = { hint: expect.stringContaining("had no network") };
+  await expect(b.build("FROM msb/base\nRUN --network=none x")).rejects.toMatchObject(none);
+  const network = { scope: "none" } as const;
+  await expect(b.build("FROM msb/base\nRUN x", [], { network })).rejects.toMatchObject(none);
+  expect(asked).toEqual(["public", "none", "none"]);
   await expect(b.build("FROM msb/base", [], { dockerfile: "Other" })).rejects.toMatchObject({
     code: "not_found",
   });

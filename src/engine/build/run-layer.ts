@@ -1,6 +1,6 @@
 /** One RUN step: its command in a sandbox that stands on the image so far, and what that has written as a layer. */
 
-import { type BuildRequest, SandboxError } from "../../contract/index.ts";
+import { type BuildNetwork, type BuildRequest, SandboxError } from "../../contract/index.ts";
 import type { OperationContext } from "../engine.ts";
 import { type HeldLayer, type ImageTree, sha256 } from "../image/index.ts";
 import type { BuilderOptions } from "./builder.ts";
@@ -9,9 +9,8 @@ import type { CacheMount, RunInstruction } from "./dockerfile/instruction.ts";
 import { wrong } from "./dockerfile/position.ts";
 import { type ImageState, withExtraLayers } from "./image-state.ts";
 
-/** The network comes to sandboxes later; a step that fails may have wanted it. */
-const NO_NETWORK =
-  "Build steps have no network yet: what a step needs must come with the base image or the context.";
+/** A step that fails may have wanted what it was not given. */
+const NO_NETWORK = "The step had no network: what it needs must come with the base image or the context.";
 const DEFAULT_MEMORY_MIB = 1024;
 
 export interface RunLayerOptions extends BuilderOptions {
@@ -62,6 +61,7 @@ async function runOn(
   const mounted = caches.flatMap(({ layers }) => layers.map(({ facts }) => facts.digest));
   const config = withExtraLayers(options.state, mounted);
   const image = sha256(config);
+  const network: BuildNetwork = step.network === "none" ? { scope: "none", rules: [] } : request.network;
   const hold = store.hold(image);
   try {
     await store.addImage({ config });
@@ -71,13 +71,15 @@ async function runOn(
       env: options.env,
       memoryMiB: request.memoryMiB ?? DEFAULT_MEMORY_MIB,
       cpus: request.cpus ?? 1,
+      network,
       signal: operation.signal,
       onOutput: options.onOutput,
     }).catch((error) => {
       throw missingCommand(error, options);
     });
     const { exitCode } = ended.exit;
-    if (exitCode !== 0) throw wrong(step.at, `the command ended with exit code ${exitCode}`, NO_NETWORK);
+    const hint = network.scope === "none" ? NO_NETWORK : undefined;
+    if (exitCode !== 0) throw wrong(step.at, `the command ended with exit code ${exitCode}`, hint);
     return await take(await ended.changes());
   } finally {
     hold[Symbol.dispose]();

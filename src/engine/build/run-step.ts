@@ -1,4 +1,5 @@
 import {
+  type BuildNetwork,
   type ExitStatus,
   SandboxError,
   type SandboxInfo,
@@ -16,6 +17,7 @@ export interface RunStep {
   env: Record<string, string>;
   memoryMiB: number;
   cpus: number;
+  network: BuildNetwork;
   signal?: AbortSignal | undefined;
   onOutput: (text: string) => void;
 }
@@ -48,6 +50,7 @@ export function runInSandboxes(
       pull: "never",
       memoryMiB: step.memoryMiB,
       cpus: step.cpus,
+      network: step.network,
       labels: { "msb.build": "step" },
     });
     const { id } = await sandboxes.create(spec, { signal }, { temporary: true });

@@ -34,6 +34,6 @@ export function refuseRemote(word: Word): void {
   throw unsupported(
     word.at,
     `ADD cannot fetch ${JSON.stringify(word.text)}`,
-    "Build steps have no network yet. Put the file into the context and COPY it.",
+    "Fetch it in a RUN step, or put the file into the context and COPY it.",
   );
 }

@@ -31,6 +31,7 @@ export interface RunInstruction extends Common {
   keyword: "RUN";
   command: Command;
   mounts: CacheMount[];
+  network: "default" | "none";
 }
 
 /** `--mount=type=cache,…`, with words in which variables may stand. */

@@ -17,7 +17,13 @@ export function parseRun(source: Source): RunInstruction {
     );
   }
   source.flags.done("RUN");
-  const common = { keyword: "RUN", at: source.at, source: source.source, mounts } as const;
+  const common = {
+    keyword: "RUN",
+    at: source.at,
+    source: source.source,
+    mounts,
+    network: network?.text === "none" ? "none" : "default",
+  } as const;
   const { heredocs } = source;
   if (heredocs.length === 0) {
     const command = commandOf(source.arguments);
