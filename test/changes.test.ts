@@ -92,7 +92,10 @@ test("an export becomes an image that runs", async () => {
   await Image.import("test/exported", await sandbox.export(), { connection: driver.connection, config });
   await using again = await driver.create({ image: "test/exported" });
   expect(await sh(again, "cat /root/same /home/user/file; ls /etc; stat -c %u /bin/busybox")).toBe(
-    "new\nagain\ngroup\nhostname\nhosts\nmachine-id\npasswd\nshadow\n0\n".replace(/\n0\n$/, "\n12345\n"),
+    "new\nagain\ngroup\nhostname\nhosts\nmachine-id\npasswd\nresolv.conf\nshadow\n0\n".replace(
+      /\n0\n$/,
+      "\n12345\n",
+    ),
   );
 });
 

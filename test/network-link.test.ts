@@ -66,7 +66,7 @@ describe("a sandbox with a network interface", () => {
       connection: driver.connection,
       config,
     });
-    await using plain = await driver.create({ image: "test/stub" });
+    await using plain = await driver.create({ image: "test/stub", network: { scope: "none" } });
     expect(await shell(plain, "readlink /etc/resolv.conf")).toBe("../run/stub.conf\n");
     await using sandbox = await driver.create({ image: "test/stub", network });
     expect(
@@ -132,7 +132,7 @@ describe("a sandbox with a network interface", () => {
 });
 
 test("a sandbox without a network has no interface but loopback, and the resolv.conf of its image", async () => {
-  await using sandbox = await driver.create();
+  await using sandbox = await driver.create({ network: { scope: "none" } });
   expect(
     await shell(sandbox, "ls /sys/class/net; cat /etc/resolv.conf 2>&1; grep -c net /proc/modules"),
   ).toBe("lo\ncat: can't open '/etc/resolv.conf': No such file or directory\n0\n");

@@ -135,7 +135,7 @@ describe("a network that runs", () => {
   });
 
   test("is not what a sandbox without one has", async () => {
-    await using sandbox = await driver.create();
+    await using sandbox = await driver.create({ network: { scope: "none" } });
     await expect(sandbox.network.update({ rules: ["allow egress public"] })).rejects.toMatchObject({
       code: "invalid_state",
       hint: expect.any(String),

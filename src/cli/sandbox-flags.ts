@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { SandboxError } from "../contract/errors.ts";
-import type { PullPolicy, SandboxSpecInput } from "../sdk/index.ts";
+import type { Copy, PullPolicy, SandboxSpecInput } from "../sdk/index.ts";
+import { addCopyFlags, type CopyFlags, parseCopy } from "./copy-flags.ts";
 import { parseDetachKeys } from "./detach-keys.ts";
 import { addInlineFileFlags, type InlineFileFlags, inlineFilesOf } from "./inline-file-flags.ts";
 import { addMountFlags, type MountFlags, mountsOf } from "./mount-flags.ts";
@@ -24,7 +25,7 @@ export interface TerminalFlags {
   detachKeys?: Buffer;
 }
 
-export interface SandboxFlags extends ProcessFlags, MountFlags, InlineFileFlags, NetworkFlags {
+export interface SandboxFlags extends ProcessFlags, MountFlags, CopyFlags, InlineFileFlags, NetworkFlags {
   name?: string;
   cpus?: number;
   memory?: number;
@@ -77,7 +78,7 @@ export function addSandboxFlags(command: Command): Command {
       "bytes of its disks in a second, at most, as 50M (default: no limit)",
       parseMebibytes,
     );
-  return addNetworkFlags(addInlineFileFlags(addMountFlags(addProcessFlags(command))))
+  return addNetworkFlags(addInlineFileFlags(addCopyFlags(addMountFlags(addProcessFlags(command)))))
     .option("-l, --label <KEY=VALUE>", "attach a label (repeatable)", collect)
     .option(
       "--entrypoint <PROGRAM>",
@@ -106,8 +107,8 @@ export function addSandboxFlags(command: Command): Command {
     );
 }
 
-/** The spec that the flags ask for. Limits are the daemon's business: it knows the host. */
-export function specOf(image: string, flags: SandboxFlags): SandboxSpecInput {
+/** The spec that the flags ask for, and what they copy. Limits are the daemon's business: it knows the host. */
+export function specOf(image: string, flags: SandboxFlags): SandboxSpecInput & { copies?: Copy[] } {
   const mounts = mountsOf(flags);
   const files = inlineFilesOf(flags);
   const network = networkOf(flags);
@@ -122,6 +123,7 @@ export function specOf(image: string, flags: SandboxFlags): SandboxSpecInput {
     ...processOf(flags),
     ...(mounts.length > 0 && { mounts }),
     ...(files.length > 0 && { files }),
+    ...(flags.copy && { copies: flags.copy.map(parseCopy) }),
     ...(network && { network }),
     ...(flags.label && { labels: pairs(flags.label, "--label") }),
     ...(flags.entrypoint !== undefined && { entrypoint: flags.entrypoint === "" ? [] : [flags.entrypoint] }),

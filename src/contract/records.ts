@@ -38,7 +38,7 @@ export const templateShape = z
       .literal(VOLUME_SLOTS)
       .default(0)
       .meta({ description: "Disks that volumes may be attached to." }),
-    network: z.boolean().default(false).meta({ description: "Whether it has a network interface." }),
+    network: z.boolean().default(true).meta({ description: "Whether it has a network interface." }),
   })
   .meta({ id: "TemplateShape" });
 export type TemplateShape = z.output<typeof templateShape>;

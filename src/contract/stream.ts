@@ -21,7 +21,10 @@ export const streamClientMessage = z.discriminatedUnion("type", [
     exec: execSpec.omit({ argv: true }).extend({ argv: z.array(z.string()).optional() }),
     /** Keep the sandbox, running, when its command has ended or the client has gone. */
     keep: z.boolean().default(false),
+    /** The command waits for `begin`: the client puts in place first what it needs. */
+    held: z.boolean().default(false),
   }),
+  z.strictObject({ type: z.literal("begin") }),
   z.strictObject({
     type: z.literal("attach"),
     from: outputFrom.default({ stdout: 0, stderr: 0 }),

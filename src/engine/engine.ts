@@ -75,7 +75,10 @@ export interface OperationContext {
 
 export interface Sandboxes {
   /** Creates and starts. On an error nothing is left behind. */
-  create(spec: SandboxSpec, context?: OperationContext): Promise<SandboxInfo>;
+  /** @param options `held`: its command waits for `begin`. Default: false */
+  create(spec: SandboxSpec, context?: OperationContext, options?: { held?: boolean }): Promise<SandboxInfo>;
+  /** Starts the command of a sandbox that was made held. @throws `invalid_state` if none waits */
+  begin(ref: string): Promise<SandboxInfo>;
   get(ref: string): SandboxInfo;
   list(filter?: { states?: SandboxState[]; labels?: Record<string, string> }): SandboxInfo[];
   /** Starts a stopped or failed sandbox with the disk it had. */

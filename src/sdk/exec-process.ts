@@ -78,7 +78,7 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
       else this.#open?.resume();
     });
     this.#signal = signal;
-    this.#onAbort = () => this.#fail(cancelled(signal!));
+    this.#onAbort = () => this.fail(cancelled(signal!));
     this.#socket = signal?.aborted
       ? Promise.reject(cancelled(signal))
       : connection.processSocket(path, purpose, signal);
@@ -87,7 +87,7 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
     signal?.addEventListener("abort", this.#onAbort, { once: true });
     this.#socket.then(
       (socket) => this.#listen(socket, first),
-      (error) => this.#fail(error),
+      (error) => this.fail(error),
     );
   }
 
@@ -97,18 +97,12 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
    * @param signal name, as `SIGINT` or `INT`. Default: `SIGTERM`
    */
   kill(signal = "SIGTERM"): void {
-    this.#socket.then(
-      (socket) => socket.say({ type: "signal", signal }),
-      () => {},
-    );
+    this.say({ type: "signal", signal });
   }
 
   /** Tells a process that has a terminal the terminal's new size; without one it does nothing. */
   resize(rows: number, cols: number): void {
-    this.#socket.then(
-      (socket) => socket.say({ type: "resize", rows, cols }),
-      () => {},
-    );
+    this.say({ type: "resize", rows, cols });
   }
 
   /**
@@ -137,7 +131,7 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
 
   /** Closes the connection. A process that still runs gets HUP, and KILL two seconds later. */
   close(): void {
-    this.#fail(new SandboxError("cancelled", "the connection to the process was closed"));
+    this.fail(new SandboxError("cancelled", "the connection to the process was closed"));
   }
 
   [Symbol.asyncIterator](): AsyncIterator<ExecEvent> {
@@ -155,6 +149,13 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
     this.close();
   }
 
+  /** @internal Sends a message, if there is still somebody to hear it. */
+  protected say(message: StreamClientMessage): void {
+    this.#socket.then(
+      (socket) => socket.say(message),
+      () => {},
+    );
+  }
   /** @internal Messages that a plain exec never gets. */
   protected onOther(_message: OtherMessage): void {}
   /** @internal It runs. */
@@ -176,7 +177,7 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
       onText: (text) => this.#message(JSON.parse(text) as StreamServerMessage),
       onClose: (code) => {
         const why = code === 1012 ? "the daemon is leaving" : "the connection to the daemon broke";
-        this.#fail(
+        this.fail(
           new SandboxError("unavailable", `lost the process: ${why}`, {
             hint: "the sandbox itself may go on; msb ls shows it",
           }),
@@ -215,14 +216,15 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
         this.#detached.resolve();
         break;
       case "error":
-        this.#fail(SandboxError.fromBody(message.error as ErrorBody));
+        this.fail(SandboxError.fromBody(message.error as ErrorBody));
         break;
       default:
         this.onOther(message);
     }
   }
 
-  #fail(error: unknown): void {
+  /** @internal The connection is closed, and whoever waits hears why. */
+  protected fail(error: unknown): void {
     if (this.#over) return;
     this.#finish();
     this.#open?.terminate();

@@ -54,6 +54,7 @@ export type {
 } from "../contract/index.ts";
 export { AttachedProcess } from "./attached-process.ts";
 export { type Connection, type ConnectOptions, connect } from "./connection.ts";
+export type { Copy } from "./copies.ts";
 export type { CopyOptions } from "./copy/copy.ts";
 export type { CopyProgress, Unpacked } from "./copy/unpack.ts";
 export { Daemon, type StartedDaemon } from "./daemon.ts";

@@ -12,6 +12,7 @@ import type {
   TerminalInput,
 } from "../contract/index.ts";
 import { type Connection, sharedConnection } from "./connection.ts";
+import { type Copy, copyAll } from "./copies.ts";
 import { ExecProcess } from "./exec-process.ts";
 import { ExecResult } from "./exec-result.ts";
 import { Files } from "./files.ts";
@@ -25,8 +26,8 @@ import { RunProcess } from "./run-process.ts";
 
 export { RunProcess };
 
-/** A sandbox's spec, and how to make the call. */
-export type CreateOptions = SandboxSpecInput & SlowCallOptions;
+/** A sandbox's spec, what it is to have of this machine, and how to make the call. */
+export type CreateOptions = SandboxSpecInput & SlowCallOptions & { copies?: readonly Copy[] | undefined };
 
 /** Where and how a process runs. */
 export interface ExecStreamOptions {
@@ -54,6 +55,8 @@ export interface ExecOptions extends ExecStreamOptions {
 
 /** A sandbox for one command. */
 export interface RunOptions extends SandboxSpecInput, Omit<ExecStreamOptions, "env" | "workdir" | "user"> {
+  /** Files and folders of this machine that are there before the command. */
+  copies?: readonly Copy[] | undefined;
   /** Keep the sandbox, running, when the command has ended. Default: false. */
   keep?: boolean | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;
@@ -110,17 +113,35 @@ export class Sandbox implements AsyncDisposable {
    * @throws SandboxError `not_found` (image), `already_exists` (name), `invalid_argument`, `resource_exhausted`, …
    */
   static async create(options: CreateOptions): Promise<Sandbox> {
-    const { connection = sharedConnection(), signal, deadlineMs = SLOW_MS, onProgress, ...body } = options;
+    const {
+      connection = sharedConnection(),
+      signal,
+      deadlineMs = SLOW_MS,
+      onProgress,
+      copies = [],
+      ...body
+    } = options;
+    const held = copies.length > 0 && body.command !== undefined;
     const info = await connection.json<SandboxInfo>({
       method: "POST",
       path: "/v1/sandboxes",
+      query: { held: held || undefined },
       body,
       signal,
       deadlineMs,
       onProgress,
       purpose: "create a sandbox",
     });
-    return new Sandbox(connection, info);
+    const sandbox = new Sandbox(connection, info);
+    try {
+      await copyAll(sandbox.files, copies, signal);
+      if (held) await sandbox.#begin({ signal });
+    } catch (error) {
+      // One that lacks some of what it was to have is of no use.
+      await sandbox.remove({ force: true });
+      throw error;
+    }
+    return sandbox;
   }
 
   /**
@@ -134,6 +155,7 @@ export class Sandbox implements AsyncDisposable {
       connection = sharedConnection(),
       signal,
       onProgress,
+      copies = [],
       keep = false,
       timeoutMs,
       killAfterMs,
@@ -142,7 +164,13 @@ export class Sandbox implements AsyncDisposable {
       ...sandbox
     } = options;
     const exec = { ...(argv.length > 0 && { argv: [...argv] }), timeoutMs, killAfterMs, tty, rlimits };
-    return new RunProcess(connection, { type: "run", sandbox, exec, keep }, { signal, onProgress });
+    const held = copies.length > 0;
+    const prepare = (info: SandboxInfo) => copyAll(new Sandbox(connection, info).files, copies, signal);
+    return new RunProcess(
+      connection,
+      { type: "run", sandbox, exec, keep, held },
+      { signal, onProgress, prepare: held ? prepare : undefined },
+    );
   }
 
   /**
@@ -203,6 +231,11 @@ export class Sandbox implements AsyncDisposable {
   /** Starts it again, with the disk it had. */
   start(options: SlowCallOptions = {}): Promise<SandboxInfo> {
     return this.#update("POST", "/start", "start", options, SLOW_MS);
+  }
+
+  /** Starts the command of one that was created held. */
+  #begin(options: CallOptions): Promise<SandboxInfo> {
+    return this.#update("POST", "/begin", "begin", options, QUICK_MS);
   }
 
   /** Stops it: TERM to all processes, KILL after `graceMs` (default 5,000 ms), then power off. */

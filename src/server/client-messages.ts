@@ -25,6 +25,7 @@ export class ClientMessages {
   #process: ProcessControls | undefined;
   #signals: string[] = [];
   #size: { rows: number; cols: number } | undefined;
+  readonly #begun = Promise.withResolvers<void>();
   readonly #detached = Promise.withResolvers<"detached">();
   #stdin: Buffer[] = [];
   #queued = 0;
@@ -36,6 +37,7 @@ export class ClientMessages {
   constructor(socket: WebSocket) {
     this.#socket = socket;
     this.#first.promise.catch(() => {});
+    this.#begun.promise.catch(() => {});
     const timer = setTimeout(() => {
       this.#first.reject(
         new SandboxError(
@@ -48,6 +50,7 @@ export class ClientMessages {
     socket.on("message", (data, isBinary) => this.#receive(data, isBinary));
     socket.on("close", () => {
       this.#first.reject(new SandboxError("cancelled", "the client went away before it said what to run"));
+      this.#begun.reject(new SandboxError("cancelled", "the client went away before the command began"));
     });
   }
 
@@ -59,6 +62,11 @@ export class ClientMessages {
       "invalid_argument",
       `the first message must be \`${type}\`, it was \`${message.type}\``,
     );
+  }
+
+  /** Resolves when a command that was held back may begin; rejects when the client goes before. */
+  get begun(): Promise<void> {
+    return this.#begun.promise;
   }
 
   /** Resolves when the client wants to go and leave the process running. */
@@ -94,6 +102,10 @@ export class ClientMessages {
         if (this.#gotFirst) throw new SandboxError("invalid_argument", "one connection carries one process");
         this.#gotFirst = true;
         this.#first.resolve(message);
+        break;
+      case "begin":
+        this.#mustHaveBegun(message.type);
+        this.#begun.resolve();
         break;
       case "stdin_end":
         this.#mustHaveBegun(message.type);

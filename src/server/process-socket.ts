@@ -35,7 +35,7 @@ export async function serveRun(socket: WebSocket, context: SocketContext): Promi
   const { engine } = context;
   const { sandboxes } = engine;
   await answering(socket, context, async (client, signal) => {
-    const { sandbox: spec, exec, keep } = await client.first("run");
+    const { sandbox: spec, exec, keep, held } = await client.first("run");
     const bound = { ...spec, autoRemove: true, labels: { ...spec.labels, [BOUND_LABEL]: "true" } };
     const info = await sandboxes.create(keep ? spec : bound, {
       signal,
@@ -55,6 +55,7 @@ export async function serveRun(socket: WebSocket, context: SocketContext): Promi
           },
         );
       }
+      if (held) await client.begun;
       const process = await sandboxes.exec(info.id, { ...exec, argv }, { signal });
       started = true;
       const end = await carry(socket, client, process);

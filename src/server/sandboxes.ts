@@ -17,8 +17,25 @@ const create = createRoute({
   description:
     "With `Accept: application/x-ndjson` a slow answer (a template has to be built first) is lines of `OperationMessage`.",
   tags,
-  request: { body: { required: true, content: { "application/json": { schema: sandboxSpec } } } },
+  request: {
+    query: z.object({
+      held: queryFlag.optional().meta({
+        description: "Its command waits for `begin`, and its files can be written before. Default: false.",
+      }),
+    }),
+    body: { required: true, content: { "application/json": { schema: sandboxSpec } } },
+  },
   responses: { 201: json(sandboxInfo, "The running sandbox."), ...failure },
+});
+
+const begin = createRoute({
+  method: "post",
+  path: "/v1/sandboxes/{ref}/begin",
+  operationId: "beginSandbox",
+  summary: "Start the command of a sandbox that was created held",
+  tags,
+  request: { params: refParam },
+  responses: { 200: json(sandboxInfo, "The sandbox; its command runs."), ...failure },
 });
 
 const list = createRoute({
@@ -108,8 +125,10 @@ export function addSandboxRoutes(api: OpenAPIHono, { engine }: ApiContext): void
   const { sandboxes } = engine;
   api.openapi(create, (c) => {
     const spec = c.req.valid("json");
-    return longOperation(c, 201, (context) => sandboxes.create(spec, context)) as never;
+    const { held = false } = c.req.valid("query");
+    return longOperation(c, 201, (context) => sandboxes.create(spec, context, { held })) as never;
   });
+  api.openapi(begin, async (c) => c.json(await sandboxes.begin(c.req.valid("param").ref), 200));
   api.openapi(list, (c) => {
     const { state, label } = c.req.valid("query");
     const states = state === undefined ? undefined : [state].flat();

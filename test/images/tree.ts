@@ -11,7 +11,7 @@ export type SeenTree = Map<string, string>;
 /** Where a sandbox has the kernel's own file systems. */
 export const KERNELS = ["proc", "sys", "dev", "run"];
 /** What the platform puts into every sandbox. */
-export const PLATFORM = /^etc\/(hostname|hosts|machine-id)$/;
+export const PLATFORM = /^etc\/(hostname|hosts|machine-id|resolv\.conf)$/;
 
 /** The tree that a guest sees from its root. */
 export async function guestTree(sandbox: Sandbox, probe: string): Promise<SeenTree> {

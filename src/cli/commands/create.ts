@@ -1,6 +1,5 @@
 import { Command } from "commander";
 import { Sandbox } from "../../sdk/index.ts";
-import { addCopyFlags, type Copy, type CopyFlags, copiesOf, copyInto } from "../copy-flags.ts";
 import { interruptible } from "../interruption.ts";
 import { ProgressDisplay } from "../progress.ts";
 import { addSandboxFlags, commandOf, type SandboxFlags, specOf } from "../sandbox-flags.ts";
@@ -12,15 +11,13 @@ Prints the sandbox's name. Without a command it idles until it is stopped.
 
 Examples:
   $ msb create --name box msb/python
-  $ msb create --name box --copy ./src:/srv msb/python     then: msb exec box -- python3 /srv/main.py
+  $ msb create --name box --copy ./src:/srv msb/python -- python3 /srv/server.py
   $ box=$(msb create msb/base) && msb exec $box -- uname -r && msb rm --force $box`;
 
-type CreateFlags = SandboxFlags & CopyFlags & { json?: boolean; timings?: boolean };
+type CreateFlags = SandboxFlags & { json?: boolean; timings?: boolean };
 
 export function command(): Command {
-  return addCopyFlags(
-    addSandboxFlags(new Command("create").description("Create a sandbox and leave it running.")),
-  )
+  return addSandboxFlags(new Command("create").description("Create a sandbox and leave it running."))
     .option("--json", "print all that is known of it, as JSON")
     .option("--timings", "print how long each step of the start took")
     .argument("<IMAGE>", "image to start from")
@@ -28,9 +25,9 @@ export function command(): Command {
     .passThroughOptions()
     .addHelpText("after", HELP)
     .action((image: string, words: string[], flags: CreateFlags) => {
-      const copies = copiesOf(flags, words);
-      if (copies.length === 0) return create(image, words, flags);
-      return interruptible((signal) => create(image, words, flags, { copies, signal }));
+      // Only a copy takes time in which there is something to be taken back.
+      if (flags.copy === undefined) return create(image, words, flags);
+      return interruptible((signal) => create(image, words, flags, signal));
     });
 }
 
@@ -38,7 +35,7 @@ async function create(
   image: string,
   words: string[],
   flags: CreateFlags,
-  copying?: { copies: Copy[]; signal: AbortSignal },
+  signal?: AbortSignal,
 ): Promise<void> {
   const argv = commandOf(words);
   using progress = new ProgressDisplay();
@@ -46,9 +43,8 @@ async function create(
     ...specOf(image, flags),
     ...(argv.length > 0 && { command: argv }),
     onProgress: progress.update,
-    signal: copying?.signal,
+    signal,
   });
-  if (copying !== undefined) await copyInto(sandbox, copying.copies, copying.signal);
   progress.done();
   if (flags.json) printJson(sandbox.info);
   else print(sandbox.name);

@@ -2,6 +2,7 @@ import { Command, Option } from "commander";
 import { SandboxError } from "../../contract/errors.ts";
 import { Sandbox } from "../../sdk/index.ts";
 import { attach } from "../attach.ts";
+import { interruptible } from "../interruption.ts";
 import { ownTerminal } from "../own-terminal.ts";
 import { ProgressDisplay } from "../progress.ts";
 import { parseMilliseconds } from "../quantity.ts";
@@ -36,6 +37,7 @@ Examples:
   $ msb run -it msb/base -- sh
   $ msb run --memory 1G --cpus 2 --timeout 30s msb/python -- python3 job.py
   $ msb run --name box msb/base -- touch /root/kept        then: msb exec box -- ls /root
+  $ msb run --copy ./src:/srv --workdir /srv msb/python -- python3 main.py
   $ msb run --detach --name web msb/python -- python3 -m http.server`;
 
 export function command(): Command {
@@ -57,8 +59,9 @@ async function run(image: string, words: string[], flags: RunFlags): Promise<voi
   if (flags.detach) {
     if (flags.tty)
       throw new SandboxError("invalid_argument", "--detach leaves no terminal to give: leave out -t");
-    await runDetached({ ...spec, ...(argv.length > 0 && { command: argv }) }, flags);
-    return;
+    const detached = { ...spec, ...(argv.length > 0 && { command: argv }) };
+    if (flags.copy === undefined) return runDetached(detached, flags);
+    return interruptible((signal) => runDetached(detached, flags, signal));
   }
   const began = performance.now();
   const terminal = ownTerminal(flags);
@@ -96,7 +99,11 @@ async function run(image: string, words: string[], flags: RunFlags): Promise<voi
     note(`sandbox ${flags.name} runs on; end it with: msb rm --force ${flags.name}`);
 }
 
-async function runDetached(spec: ReturnType<typeof specOf>, flags: RunFlags): Promise<void> {
+async function runDetached(
+  spec: ReturnType<typeof specOf>,
+  flags: RunFlags,
+  signal?: AbortSignal,
+): Promise<void> {
   if (spec.command === undefined && flags.rm) {
     throw new SandboxError(
       "invalid_argument",
@@ -107,6 +114,7 @@ async function runDetached(spec: ReturnType<typeof specOf>, flags: RunFlags): Pr
   const sandbox = await Sandbox.create({
     ...spec,
     autoRemove: flags.rm ?? false,
+    signal,
     onProgress: progress.update,
   });
   progress.done();

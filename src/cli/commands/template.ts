@@ -31,6 +31,7 @@ export function command(): Command {
     .option("-c, --cpus <N>", "virtual CPUs", parseCount, 1)
     .option("-m, --memory <SIZE>", "memory, as 512M or 2G (default: 256M)", parseMebibytes)
     .option("--volumes <N>", "for sandboxes of up to so many volumes (default: 0)", parseCount, 0)
+    .option("--no-net", "for sandboxes without a network (--net none)")
     .option("--json", "print JSON")
     .addHelpText("after", "\nExamples:\n  $ msb template build --memory 1G")
     .action(build);
@@ -55,12 +56,13 @@ async function list({ json }: { json?: boolean }): Promise<void> {
     return;
   }
   printTable(
-    ["KEY", "CPUS", "MEMORY", "VOLUMES", "ACCELERATOR", "QEMU", "ON DISK", "AGE", "USABLE"],
+    ["KEY", "CPUS", "MEMORY", "VOLUMES", "NETWORK", "ACCELERATOR", "QEMU", "ON DISK", "AGE", "USABLE"],
     templates.map(({ key, shape, accelerator, qemuVersion, memoryBytes, stateBytes, createdAt, usable }) => [
       key.slice(0, 12),
       String(shape.cpus),
       formatBytes(shape.memoryMiB * 1024 ** 2),
       String(shape.volumeSlots),
+      shape.network ? "yes" : "no",
       accelerator,
       qemuVersion,
       formatBytes(memoryBytes + stateBytes),
@@ -74,6 +76,7 @@ interface BuildFlags {
   cpus: number;
   memory?: number;
   volumes: number;
+  net: boolean;
   json?: boolean;
 }
 
@@ -84,7 +87,7 @@ async function build(flags: BuildFlags): Promise<void> {
   }
   using progress = new ProgressDisplay();
   const template = await Template.build(
-    { cpus: flags.cpus, memoryMiB: flags.memory ?? 256, volumeSlots },
+    { cpus: flags.cpus, memoryMiB: flags.memory ?? 256, volumeSlots, network: flags.net },
     { onProgress: progress.update },
   );
   progress.done();

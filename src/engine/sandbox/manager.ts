@@ -46,11 +46,11 @@ export class SandboxManager implements Sandboxes {
     this.context = context;
   }
 
-  /** @param options `temporary`: it ends with this daemon's work. Default: false */
+  /** @param options `temporary`: it ends with this daemon's work; `held`: see `begin`. Default: false */
   async create(
     spec: SandboxSpec,
     operation: OperationContext = {},
-    { temporary = false }: { temporary?: boolean } = {},
+    { temporary = false, held = false }: { temporary?: boolean; held?: boolean } = {},
   ): Promise<SandboxInfo> {
     assertMemory(spec.memoryMiB);
     assertNetwork(spec);
@@ -90,7 +90,7 @@ export class SandboxManager implements Sandboxes {
         data: { name, image: spec.image },
       });
       await keepFiles(join(this.context.paths.sandboxes, record.id), spec.files);
-      await sandbox.start(operation);
+      await sandbox.start(operation, { held });
       return sandbox.info;
     } catch (error) {
       if (sandbox !== undefined && sandbox.state !== "removed") await sandbox.remove();
@@ -122,6 +122,12 @@ export class SandboxManager implements Sandboxes {
     this.holdVolumes(sandbox);
     sandbox.transition("creating");
     await sandbox.start(operation);
+    return sandbox.info;
+  }
+
+  async begin(ref: string): Promise<SandboxInfo> {
+    const sandbox = this.find(ref);
+    await sandbox.begin();
     return sandbox.info;
   }
 

@@ -24,6 +24,7 @@ import { HostFolders } from "./host-folders.ts";
 import { placeFiles } from "./inline-files.ts";
 import { assertLegal, assertTransition } from "./lifecycle.ts";
 import { SandboxLog } from "./log.ts";
+import { assertHeld, MainProcess } from "./main-process.ts";
 import { measure } from "./metrics.ts";
 import { NetworkLink } from "./network-link.ts";
 import { SandboxProcess } from "./process.ts";
@@ -55,7 +56,11 @@ export class Sandbox {
   private readonly numbers: ProcessNumbers;
   private record: SandboxRecord;
   private machine: Machine | undefined;
-  private main: SandboxProcess | undefined;
+  private readonly main = new MainProcess(async (exitCode) => {
+    if (this.state !== "running") return;
+    this.save({ exitCode });
+    await this.finish(`its command ended with exit code ${exitCode}`);
+  });
   /** Settles when a stop or an unexpected end has been dealt with. */
   private ending: Promise<void> | undefined;
 
@@ -130,8 +135,12 @@ export class Sandbox {
     return join(this.context.paths.sandboxes, this.record.id);
   }
 
-  /** Starts the VM and, if there is one, the main process. After an error the sandbox is `failed` and no VM is left. */
-  async start(operation: OperationContext): Promise<void> {
+  /**
+   * Starts the VM and, if there is one, the main process. After an error the sandbox is `failed` and no VM is left.
+   *
+   * @param options `held`: the main process waits for `begin`. Default: false
+   */
+  async start(operation: OperationContext, { held = false } = {}): Promise<void> {
     const spans = new Spans();
     const uid = this.context.uids.acquire();
     this.record = forNewRun(this.record, uid);
@@ -151,11 +160,7 @@ export class Sandbox {
       await placeFiles(this.directory, (spec) => agent.start(this.numbers.take(), spec), operation.signal);
       this.transition("running", { startedAt: new Date().toISOString(), timings: spans.list, hasRun: true });
       this.vigil.begin(this.record);
-      if (this.record.spec.command !== undefined) {
-        const argv = combineCommand(this.record.spec, this.image);
-        const main = await this.exec({ argv, env: {} }, { main: true });
-        main.detach();
-      }
+      if (this.record.spec.command !== undefined && !held) await this.begin();
     } catch (error) {
       // Let go of first: that it ends now is our doing, and no failure to be told a second time.
       const { machine } = this;
@@ -167,6 +172,14 @@ export class Sandbox {
         this.transition("failed", { reason: known.message, timings: spans.list });
       throw known;
     }
+  }
+
+  /** Starts its command. @throws `invalid_state` if it has none, or it has begun */
+  async begin(): Promise<void> {
+    assertHeld(this.record);
+    const argv = combineCommand(this.record.spec, this.image);
+    const main = await this.exec({ argv, env: {} }, { main: true });
+    main.detach();
   }
 
   private mountFolder(agent: AgentConnection, mount: FolderMount, signal?: AbortSignal): Promise<void> {
@@ -201,7 +214,7 @@ export class Sandbox {
       const guest = await this.agent!.start(number, asked, { signal });
       return new SandboxProcess(guest, this.log, options);
     });
-    if (main) this.endWith(process);
+    if (main) this.main.follow(process);
     return process;
   }
 
@@ -227,7 +240,7 @@ export class Sandbox {
     this.transition("stopping", reason === undefined ? {} : { reason });
     const { machine, agent } = this;
     this.ending ??= (async () => {
-      const leftMs = await askToEnd(this.main, this.image.stopSignal, graceMs);
+      const leftMs = await askToEnd(this.main.process, this.image.stopSignal, graceMs);
       // A guest that does not follow is ended from outside.
       await agent!.shutdown(leftMs).catch(() => {});
       const gone = await within(POWER_OFF_MS, machine!.exited);
@@ -299,7 +312,7 @@ export class Sandbox {
     const { folders = [], spec } = this.record;
     const served = this.folders.adopt(agent, folders, spec.mounts);
     for (const process of await adoptProcesses(agent, this.log, this.processes, served)) {
-      if (process.process === this.record.mainProcess) this.endWith(process);
+      if (process.process === this.record.mainProcess) this.main.follow(process);
     }
     this.noteMainIsGone(agent);
   }
@@ -309,21 +322,6 @@ export class Sandbox {
     const { mainProcess } = this.record;
     if (mainProcess === undefined || agent.info.processes.some((p) => p.channel === mainProcess)) return;
     void this.finish("its command had ended").catch(() => {});
-  }
-
-  /** The sandbox lives as long as this process. */
-  private endWith(process: SandboxProcess): void {
-    this.main = process;
-    process.exited
-      .then(
-        ({ exitCode }) => {
-          if (this.state !== "running") return;
-          this.save({ exitCode });
-          return this.finish(`its command ended with exit code ${exitCode}`);
-        },
-        () => {},
-      )
-      .catch(() => {});
   }
 
   /** Ends a sandbox whose work is done: what is to be removed needs no orderly shutdown. */
@@ -369,7 +367,7 @@ export class Sandbox {
     this.folders.close();
     this.vigil.end();
     this.processes.onlyTheseRun(new Set());
-    this.main = undefined;
+    this.main.letGo();
     this.machine = undefined;
     this.context.uids.release(this.record.uid);
     this.context.holds.release(this.id);

@@ -95,6 +95,7 @@ export function openLocalEngine(home: string): Engine {
         info.state = "running";
         return info;
       },
+      begin: async (ref) => running(ref).info,
       stop: async (ref) => stop(running(ref)),
       kill: async (ref) => stop(running(ref)),
       async remove(ref, options) {
