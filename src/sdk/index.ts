@@ -87,15 +87,15 @@ export { Network, type NetworkLogOptions } from "./network.ts";
 export type { CallOptions, SlowCallOptions } from "./options.ts";
 export { type AttachOptions, Processes, type ProcessStartOptions, SandboxProcess } from "./processes.ts";
 export { type LoginOptions, Registry } from "./registry.ts";
-export {
-  type CreateOptions,
-  type ExecOptions,
-  type ExecStreamOptions,
-  type ListOptions,
-  type LogsOptions,
-  type RunOptions,
-  RunProcess,
-  Sandbox,
-} from "./sandbox.ts";
+export { RunProcess } from "./run-process.ts";
+export { Sandbox } from "./sandbox.ts";
+export type {
+  CreateOptions,
+  ExecOptions,
+  ExecStreamOptions,
+  ListOptions,
+  LogsOptions,
+  RunOptions,
+} from "./sandbox-options.ts";
 export { Template } from "./template.ts";
 export { Volume, type VolumeCreateOptions } from "./volume.ts";
