@@ -87,6 +87,15 @@ func (c *Config) Check() *failure.Failure {
 
 func (ip IP) valid() bool { return len(ip) == 4 || len(ip) == 16 }
 
+func (c *Config) has(a Address) bool {
+	for _, own := range c.Addresses {
+		if own.Prefix == a.Prefix && bytes.Equal(own.IP, a.IP) {
+			return true
+		}
+	}
+	return false
+}
+
 // sameLink says whether two configurations make the same of the interface; the kernel knows nothing of DNS.
 func (c *Config) sameLink(o *Config) bool {
 	if c.MTU != o.MTU || len(c.Addresses) != len(o.Addresses) || len(c.Gateways) != len(o.Gateways) ||

@@ -81,6 +81,13 @@ const (
 // commands lead from one configuration to another; before is nil if there was none.
 func commands(index uint32, before, c *Config) *batch {
 	b := &batch{}
+	if more, ok := onlyMoreAddresses(before, c); ok {
+		// Of a sandbox in a group: what the template has stays as it is.
+		for _, a := range more {
+			b.address("address "+a.IP.String(), syscall.RTM_NEWADDR, create, index, a)
+		}
+		return b
+	}
 	if before != nil {
 		// Down takes the routes, the neighbours and the addresses of IPv6 with it.
 		b.begin("link down", syscall.RTM_NEWLINK, 0, linkBody(index, 0))
@@ -108,6 +115,24 @@ func commands(index uint32, before, c *Config) *batch {
 		b.attribute(syscall.RTA_OIF, append32(nil, index))
 	}
 	return b
+}
+
+// onlyMoreAddresses returns the addresses that c has beyond those of before; false if anything else differs.
+func onlyMoreAddresses(before, c *Config) (more []Address, ok bool) {
+	if before == nil {
+		return nil, false
+	}
+	same := *c
+	same.Addresses = before.Addresses
+	if !before.sameLink(&same) {
+		return nil, false
+	}
+	for _, a := range c.Addresses {
+		if !before.has(a) {
+			more = append(more, a)
+		}
+	}
+	return more, len(more) == len(c.Addresses)-len(before.Addresses)
 }
 
 func (b *batch) address(what string, kind, flags uint16, index uint32, a Address) {

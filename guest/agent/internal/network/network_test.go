@@ -88,8 +88,36 @@ func TestSameLink(t *testing.T) {
 	}
 }
 
+func TestOneAddressMore(t *testing.T) {
+	after := good()
+	own := Address{IP{10, 1, 0, 9}, 20}
+	after.Addresses = append([]Address{own}, after.Addresses...)
+	list, err := syscall.ParseNetlinkMessage(commands(7, good(), after).bytes)
+	if err != nil || len(list) != 1 || list[0].Header.Type != syscall.RTM_NEWADDR {
+		t.Fatal(list, err)
+	}
+	attributes, err := syscall.ParseNetlinkRouteAttr(&list[0])
+	if err != nil || string(attributes[0].Value) != string(own.IP) {
+		t.Fatal(attributes, err)
+	}
+	for what, change := range map[string]func(*Config){
+		"another MTU":     func(c *Config) { c.MTU++ },
+		"one is gone":     func(c *Config) { c.Addresses = c.Addresses[:2] },
+		"another gateway": func(c *Config) { c.Gateways[0][3]++ },
+	} {
+		c := good()
+		c.Addresses = append([]Address{own}, c.Addresses...)
+		change(c)
+		if more, ok := onlyMoreAddresses(good(), c); ok {
+			t.Error(what, more)
+		}
+	}
+}
+
 func TestCommands(t *testing.T) {
-	list, err := syscall.ParseNetlinkMessage(commands(7, good(), good()).bytes)
+	before := good()
+	before.MTU++
+	list, err := syscall.ParseNetlinkMessage(commands(7, before, good()).bytes)
 	if err != nil {
 		t.Fatal(err)
 	}
