@@ -10,6 +10,7 @@ export default defineConfig({
           // Limits end what hangs. Some tests start ten processes, one after the other, on a machine that others load.
           testTimeout: 30_000,
           hookTimeout: 30_000,
+          expect: { poll: { timeout: 20_000 } },
         },
       },
       {
