@@ -104,12 +104,37 @@ export const buildNetwork = networkSpec
   .extend({ scope: z.enum(["none", "public", "any"]).default("public") })
   .meta({ id: "BuildNetwork" });
 export type BuildNetwork = z.output<typeof buildNetwork>;
+
+/** Those that are not given stay. */
+export const networkLimitChanges = z
+  .strictObject({
+    connections: z.int().min(1).max(MAX_CONNECTIONS).optional(),
+    egressBytesPerSecond: z.int().min(1024).nullable().optional().meta({ description: "null: not limited." }),
+    ingressBytesPerSecond: z
+      .int()
+      .min(1024)
+      .nullable()
+      .optional()
+      .meta({ description: "null: not limited." }),
+    queriesPerSecond: z.int().min(1).max(100_000).optional(),
+  })
+  .meta({ id: "NetworkLimitChanges" });
+
 /** What can be changed of a network while its sandbox runs. */
 export const networkChanges = z
-  .strictObject({
-    scope: z.enum(NETWORK_SCOPES).optional().meta({ description: "Not to or from `none`." }),
-    rules: z.array(networkRule).max(MAX_RULES).optional().meta({ description: "All of them, anew." }),
-  })
+  .strictObject(
+    {
+      scope: z.enum(NETWORK_SCOPES).optional().meta({ description: "Not to or from `none`." }),
+      rules: z.array(networkRule).max(MAX_RULES).optional().meta({ description: "All of them, anew." }),
+      limits: networkLimitChanges.optional(),
+    },
+    {
+      error: ({ code, keys }) =>
+        code === "unrecognized_keys" && (keys as string[]).includes("ports")
+          ? "published ports are chosen when a sandbox is created and stay for its life"
+          : undefined,
+    },
+  )
   .meta({ id: "NetworkChanges" });
 export type NetworkChanges = z.output<typeof networkChanges>;
 

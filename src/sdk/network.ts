@@ -61,7 +61,10 @@ export class Network {
     return this.#call("GET", "/statistics", "read the statistics of a network", call);
   }
 
-  /** Gives a running sandbox other rules, all of them, or another scope. Connections that they do not allow are closed. */
+  /**
+   * Gives a running sandbox other rules (all of them), other limits or another scope. Connections that the rules do not allow are
+   * closed. Published ports cannot be changed.
+   */
   update(changes: NetworkChanges, call: Call = {}): Promise<NetworkSpec> {
     return this.#call("PATCH", "", "change the rules of a network", call, changes);
   }

@@ -66,7 +66,7 @@ const update = createRoute({
   method: "patch",
   path: "/v1/sandboxes/{ref}/network",
   operationId: "updateNetwork",
-  summary: "Change the rules of a sandbox; what is no longer allowed is closed",
+  summary: "Change the rules or limits of a sandbox; what is no longer allowed is closed",
   tags,
   request: { params: refParam, ...jsonBody(networkChanges) },
   responses: { 200: json(networkSpec, "The network as it is now."), ...failure },

@@ -12,6 +12,8 @@ import type { NetworkEvent } from "./worker/messages.ts";
 /** Threads that are real, without a guest behind them. */
 
 const ports = [{ host: 0, guest: 80 }];
+/** A thread loads its program anew. */
+const PATIENT = { timeout: 20_000 };
 
 function service() {
   const networks = new NetworkService();
@@ -141,7 +143,7 @@ test("a thread that dies is replaced: ports, rules and link are there again", as
   await network.connect(path);
   expect(links).toBe(1);
   network.thread.fail("a test ends it");
-  await expect.poll(() => events.map(({ type }) => type)).toEqual(["network.restarted"]);
+  await expect.poll(() => events.map(({ type }) => type), PATIENT).toEqual(["network.restarted"]);
   expect(events[0]!.message).toContain("a test ends it");
   expect(links).toBe(2);
   expect(await isOpen(network.ports[0]!.host)).toBe(true);
@@ -153,7 +155,7 @@ test("threads that die again and again are given up", async () => {
   const network = await attach("a", {});
   for (let death = 1; death <= 6; death++) {
     network.thread.fail("again");
-    await expect.poll(() => events.length).toBe(death);
+    await expect.poll(() => events.length, PATIENT).toBe(death);
   }
   expect(events.map(({ type }) => type)).toEqual([
     ...Array.from({ length: 5 }, () => "network.restarted"),

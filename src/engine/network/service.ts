@@ -195,7 +195,7 @@ export class SandboxNetwork {
     await this.#thread.ask("connect", { id: this.request.id, socket, timeoutMs });
   }
 
-  /** Other rules or another scope, from now on. What they do not let through is closed; ports and limits stay. */
+  /** Other rules, limits or another scope, from now on. What the rules do not let through is closed; ports stay. */
   async update(spec: NetworkSpec, settings: StackSettings): Promise<void> {
     const next = textOf(spec);
     await this.#thread.ask("update", { id: this.request.id, spec: next, settings });

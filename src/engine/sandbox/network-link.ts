@@ -13,6 +13,7 @@ import type { Machine } from "../machine/index.ts";
 import type { NetworkEvent, SandboxNetwork } from "../network/index.ts";
 import type { SandboxContext } from "./context.ts";
 import { linkOf } from "./network.ts";
+import { changedNetwork } from "./network-changes.ts";
 import { NetworkLog } from "./network-log.ts";
 import type { SandboxRecord } from "./record.ts";
 
@@ -85,22 +86,8 @@ export class NetworkLink implements SandboxNetworkControl {
     }
   }
 
-  async update({ scope, rules }: NetworkChanges): Promise<NetworkSpec> {
-    if (this.#spec.scope === "none") {
-      throw new SandboxError("invalid_state", `sandbox '${this.#name}' was made without a network`, {
-        hint: "Create another one, with a scope that is not 'none'.",
-      });
-    }
-    if (scope === "none") {
-      throw new SandboxError(
-        "invalid_argument",
-        `sandbox '${this.#name}' cannot lose its network: its VM has it`,
-        {
-          hint: "The rule 'deny any' closes it.",
-        },
-      );
-    }
-    const spec = { ...this.#spec, scope: scope ?? this.#spec.scope, rules: rules ?? this.#spec.rules };
+  async update(changes: NetworkChanges): Promise<NetworkSpec> {
+    const spec = changedNetwork(this.#spec, changes, this.#name);
     // First, since it looks at the rules and their sets.
     await this.#network?.update(spec, this.#context.networkSettings());
     this.#spec = spec;

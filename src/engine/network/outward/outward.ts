@@ -39,8 +39,8 @@ export interface OutwardOptions {
   nameTimeoutMs?: number;
   /** TCP connections and UDP flows at a time. */
   connections: number;
-  egress?: TokenBucket;
-  ingress?: TokenBucket;
+  egress?: TokenBucket | undefined;
+  ingress?: TokenBucket | undefined;
   audit?(record: AuditRecord): void;
 }
 
@@ -53,6 +53,7 @@ export class Outward {
   readonly #flows = new Set<TcpFlow | UdpFlow>();
   readonly #closed = new AbortController();
   #policy: NetworkPolicy;
+  #connections: number;
   #dnsStreams = 0;
   #held = 0;
 
@@ -68,6 +69,7 @@ export class Outward {
       ...options,
     };
     this.#policy = options.policy;
+    this.#connections = options.connections;
   }
 
   get policy(): NetworkPolicy {
@@ -80,7 +82,7 @@ export class Outward {
   }
 
   tcp(request: GuestRequest): void {
-    if (this.#closed.signal.aborted || this.size >= this.#options.connections || this.#isRefused(request)) {
+    if (this.#closed.signal.aborted || this.size >= this.#connections || this.#isRefused(request)) {
       request.reset();
       return;
     }
@@ -98,7 +100,7 @@ export class Outward {
   }
 
   udp(flow: GuestDatagrams): void {
-    const full = this.#closed.signal.aborted || this.size >= this.#options.connections;
+    const full = this.#closed.signal.aborted || this.size >= this.#connections;
     if (full || this.#isRefused(flow)) {
       flow.unreachable(full ? "prohibited" : "port");
       flow.close();
@@ -111,6 +113,11 @@ export class Outward {
     if (this.#hold(flow.destination, () => this.udp(flow))) return;
     const { landmarks, table } = this.#options;
     this.#keep(new UdpFlow(flow, questionOf(flow, "udp", landmarks, table), this.#options, this.#policy));
+  }
+
+  /** So many at a time from now on; what is open stays. */
+  limitConnections(connections: number): void {
+    this.#connections = connections;
   }
 
   /** From now on these rules hold. What is open and would not be let through any more is closed. */

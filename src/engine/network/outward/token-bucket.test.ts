@@ -18,3 +18,17 @@ test("a limit on bytes is held by whoever wants more", async () => {
   signal.abort();
   await never;
 });
+
+test("a limit is lifted, set and changed while somebody waits", async () => {
+  const { signal } = new AbortController();
+  const bucket = new TokenBucket(1, () => 0);
+  await bucket.take(1_000_000, signal);
+  const waiting = bucket.take(1_000_000, signal);
+  expect(bucket.tryTake(1)).toBe(false);
+  bucket.limit(undefined);
+  await waiting;
+  expect(bucket.take(1e12, signal)).toBeUndefined();
+  expect([bucket.tryTake(1e12), bucket.tryTake(1)]).toEqual([true, true]);
+  bucket.limit(1000);
+  expect([bucket.tryTake(100), bucket.tryTake(1)]).toEqual([true, false]);
+});

@@ -3,23 +3,36 @@
  * who waits is served in turn.
  */
 export class TokenBucket {
-  readonly #perMs: number;
-  readonly #capacity: number;
   readonly #now: () => number;
-  #tokens: number;
+  #perMs = 0;
+  #capacity = Number.POSITIVE_INFINITY;
+  #tokens = Number.POSITIVE_INFINITY;
   #filledAt: number;
-  #turn: Promise<unknown> = Promise.resolve();
+  #turn: Promise<void> = Promise.resolve();
+  /** Wakes who waits by the old rate. */
+  #changed = new AbortController();
 
-  constructor(bytesPerSecond: number, now: () => number = () => performance.now()) {
-    this.#perMs = bytesPerSecond / 1000;
-    this.#capacity = Math.max(bytesPerSecond / 10, 1);
-    this.#tokens = this.#capacity;
+  /** Undefined: no limit. */
+  constructor(bytesPerSecond: number | undefined, now: () => number = () => performance.now()) {
     this.#now = now;
     this.#filledAt = now();
+    this.limit(bytesPerSecond);
+  }
+
+  /** From now on; undefined: no limit. */
+  limit(bytesPerSecond: number | undefined): void {
+    this.#perMs = (bytesPerSecond ?? 0) / 1000;
+    this.#capacity =
+      bytesPerSecond === undefined ? Number.POSITIVE_INFINITY : Math.max(bytesPerSecond / 10, 1);
+    this.#tokens = this.#capacity;
+    this.#filledAt = this.#now();
+    this.#changed.abort();
+    this.#changed = new AbortController();
   }
 
   /** Resolves when so many bytes may pass; more than fit at once make a debt that the next one waits for. */
-  take(bytes: number, signal: AbortSignal): Promise<void> {
+  take(bytes: number, signal: AbortSignal): Promise<void> | undefined {
+    if (this.#unlimited) return undefined;
     const turn = this.#turn.then(() => this.#pay(bytes, signal));
     this.#turn = turn;
     return turn;
@@ -33,10 +46,15 @@ export class TokenBucket {
     return true;
   }
 
+  get #unlimited(): boolean {
+    return this.#capacity === Number.POSITIVE_INFINITY;
+  }
+
   async #pay(bytes: number, signal: AbortSignal): Promise<void> {
     this.#fill();
     while (this.#tokens <= 0 && !signal.aborted) {
-      await elapsed(Math.ceil(-this.#tokens / this.#perMs) + 1, signal);
+      const ms = Math.ceil(-this.#tokens / this.#perMs) + 1;
+      await elapsed(ms, AbortSignal.any([signal, this.#changed.signal]));
       this.#fill();
     }
     if (!signal.aborted) this.#tokens -= bytes;
@@ -44,7 +62,8 @@ export class TokenBucket {
 
   #fill(): void {
     const now = this.#now();
-    this.#tokens = Math.min(this.#capacity, this.#tokens + (now - this.#filledAt) * this.#perMs);
+    if (!this.#unlimited)
+      this.#tokens = Math.min(this.#capacity, this.#tokens + (now - this.#filledAt) * this.#perMs);
     this.#filledAt = now;
   }
 }

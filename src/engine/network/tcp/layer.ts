@@ -86,6 +86,11 @@ export class TcpLayer {
     };
   }
 
+  /** So many at a time from now on; what is open stays. */
+  limitConnections(connections: number): void {
+    this.#limits.connections = connections;
+  }
+
   /** Connections, including those in TIME-WAIT, or those over and not read to their end. */
   get connections(): number {
     return Math.max(this.#endpoints.size, this.#budget.connections);

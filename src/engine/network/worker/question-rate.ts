@@ -1,6 +1,6 @@
 /** So many questions about names per second, with a second's worth at once. */
 export class QuestionRate {
-  readonly #perSecond: number;
+  #perSecond: number;
   readonly #now: () => number;
   #left: number;
   #filledAt: number;
@@ -10,6 +10,11 @@ export class QuestionRate {
     this.#now = now;
     this.#left = perSecond;
     this.#filledAt = now();
+  }
+
+  /** From now on. */
+  limit(perSecond: number): void {
+    this.#perSecond = perSecond;
   }
 
   take(): boolean {

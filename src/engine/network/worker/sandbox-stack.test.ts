@@ -12,8 +12,15 @@ import { parseIpv4 } from "../packet/ipv4.ts";
 import { buildUdpHeader, parseUdp } from "../packet/udp.ts";
 import { ethernetFrame, ip, ipPacket } from "../testing/packets.ts";
 import { socks5Server } from "../testing/socks5-server.ts";
-import { linkToText, type StackSettings } from "./messages.ts";
+import { linkToText, type StackSettings, type StackSpec } from "./messages.ts";
 import { SandboxStack } from "./sandbox-stack.ts";
+
+const SPEC: StackSpec = {
+  scope: "public",
+  rules: [],
+  ports: [],
+  limits: { connections: 10, queriesPerSecond: 10 },
+};
 
 /** A stack as a sandbox has it, with a socket in the place of its VMM. */
 async function stackWith(settings: StackSettings) {
@@ -29,7 +36,7 @@ async function stackWith(settings: StackSettings) {
     {
       id: "s",
       link: linkToText(LONE_LINK),
-      spec: { scope: "public", rules: [], ports: [], limits: { connections: 10, queriesPerSecond: 10 } },
+      spec: SPEC,
       settings,
       spared: false,
     },
@@ -37,7 +44,7 @@ async function stackWith(settings: StackSettings) {
   );
   onTestFinished(() => stack[Symbol.asyncDispose]());
   await stack.connect(path, 5000);
-  return { wire: await attached.promise, records };
+  return { stack, wire: await attached.promise, records };
 }
 
 const GUEST = ip("10.209.0.2");
@@ -79,4 +86,30 @@ test("an HTTP proxy has none: they are refused", async () => {
   const packet = parseIpv4(parseEthernet(bytes.subarray(4))!.payload)!;
   expect([packet.protocol, packet.payload[0], packet.payload[1]]).toEqual([1, 3, 13]);
   await expect.poll(() => records).toMatchObject([{ allowed: false, rule: "proxy", address: "8.8.8.8" }]);
+});
+
+test("limits change while it lives", async () => {
+  const echo = createSocket("udp4").bind(0, "127.0.0.1");
+  onTestFinished(() => void echo.close());
+  await once(echo, "listening");
+  const proxy = await socks5Server({ udpPort: echo.address().port });
+  const settings = { sets: {}, proxy: `socks5://${proxy.at}` };
+  const { stack, wire } = await stackWith(settings);
+  wire.write(framed("8.8.8.8", 123, "hello"));
+  await once(echo, "message");
+  stack.update({ ...SPEC, limits: { ...SPEC.limits, connections: 1 } }, settings);
+  const told = once(wire, "data");
+  wire.write(framed("8.8.8.8", 124, "hello"));
+  const packet = parseIpv4(parseEthernet((await told)[0].subarray(4))!.payload)!;
+  expect([packet.protocol, packet.payload[0], packet.payload[1]]).toEqual([1, 3, 13]);
+  stack.update({ ...SPEC, limits: { ...SPEC.limits, connections: 2, egressBytesPerSecond: 1024 } }, settings);
+  // A tenth of a second's worth is 102 bytes: the first makes a debt, and the second is dropped.
+  const heard: string[] = [];
+  echo.on("message", (bytes) => heard.push(bytes.toString()));
+  wire.write(framed("8.8.8.8", 125, "x".repeat(1000)));
+  wire.write(framed("8.8.8.8", 125, "dropped"));
+  await once(echo, "message");
+  stack.update(SPEC, settings);
+  wire.write(framed("8.8.8.8", 125, "last"));
+  await expect.poll(() => heard).toEqual(["x".repeat(1000), "last"]);
 });

@@ -55,6 +55,7 @@ export class SandboxStack implements AsyncDisposable {
   readonly #resolver: HostResolver;
   readonly #hears: StackHears;
   readonly #buckets: Buckets;
+  readonly #questions: QuestionRate;
   readonly #closed = new AbortController();
   #published: PublishedPorts | undefined;
   #dialer: LinkDialer | undefined;
@@ -70,18 +71,21 @@ export class SandboxStack implements AsyncDisposable {
     const link = linkFromText(options.link);
     this.#link = link;
     this.#hears = hears;
-    this.#buckets = bucketsOf(spec);
+    this.#buckets = {
+      egress: new TokenBucket(limits.egressBytesPerSecond),
+      ingress: new TokenBucket(limits.ingressBytesPerSecond),
+    };
     this.#landmarks = { gateway: link.gateway.addresses.map(({ address }) => address), host: link.host };
     const { resolvers } = settings;
     this.#resolver = new HostResolver(resolvers === undefined ? {} : { servers: async () => resolvers });
     const table = new NameTable();
-    const rate = new QuestionRate(limits.queriesPerSecond);
+    this.#questions = new QuestionRate(limits.queriesPerSecond);
     const dns = new DnsService({
       policy: () => this.#outward.policy,
       resolver: this.#resolver,
       table,
       local: localNamesOf(link),
-      mayAsk: () => rate.take(),
+      mayAsk: () => this.#questions.take(),
       onQuestion: (record) => hears.onRecord({ kind: "name", time: new Date().toISOString(), ...record }),
     });
     this.#outward = new Outward({
@@ -143,9 +147,15 @@ export class SandboxStack implements AsyncDisposable {
     }
   }
 
-  /** From now on these rules hold; what they do not let through is closed. Ports and limits stay. */
+  /** From now on these rules and limits hold; what the rules do not let through is closed. Ports stay. */
   update(spec: StackSpec, settings: StackSettings): void {
     const policy = this.#policyOf(spec, settings);
+    const { connections, egressBytesPerSecond, ingressBytesPerSecond, queriesPerSecond } = spec.limits;
+    this.#buckets.egress.limit(egressBytesPerSecond);
+    this.#buckets.ingress.limit(ingressBytesPerSecond);
+    this.#questions.limit(queriesPerSecond);
+    this.#gateway.tcp.limitConnections(connections);
+    this.#outward.limitConnections(connections);
     this.#outward.update(policy);
     this.#published?.recheck(policy);
   }
@@ -239,13 +249,6 @@ export class SandboxStack implements AsyncDisposable {
 
 /** Shared by all that goes in one direction, whoever began it. */
 interface Buckets {
-  egress?: TokenBucket;
-  ingress?: TokenBucket;
-}
-
-function bucketsOf({ limits: { egressBytesPerSecond, ingressBytesPerSecond } }: StackSpec): Buckets {
-  return {
-    ...(egressBytesPerSecond === undefined ? {} : { egress: new TokenBucket(egressBytesPerSecond) }),
-    ...(ingressBytesPerSecond === undefined ? {} : { ingress: new TokenBucket(ingressBytesPerSecond) }),
-  };
+  egress: TokenBucket;
+  ingress: TokenBucket;
 }
