@@ -89,11 +89,17 @@ describe("who sends", () => {
 
   test("what is for many goes nowhere", () => {
     const wired = new WiredGateway();
-    for (const address of ["224.0.0.251", "255.255.255.255", "10.209.0.255", "ff02::fb", "240.0.0.1"])
+    for (const address of ["224.0.0.251", "255.255.255.255", "10.209.0.255", "ff02::fb"])
       wired.udp(ip(address), 5353, Uint8Array.of(1));
     wired.icmp(ip("10.209.0.255"), PING);
-    expect([wired.gateway.drops.all(), wired.frames, wired.flows]).toEqual([{ multicast: 6 }, [], []]);
+    expect([wired.gateway.drops.all(), wired.frames, wired.flows]).toEqual([{ multicast: 5 }, [], []]);
   });
+});
+
+test("what is for an address of the reserved ones is decided upon as others are", () => {
+  const wired = new WiredGateway();
+  wired.udp(ip("240.0.0.1"), 9, Uint8Array.of(1));
+  expect(wired.flows).toHaveLength(1);
 });
 
 describe("what is told", () => {

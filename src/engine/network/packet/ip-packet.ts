@@ -33,8 +33,10 @@ export interface Fragment {
 
 /** Multicast of either version, or the IPv4 broadcast to everybody: no one answers such a packet with an error. */
 export function isMulticast(address: IpAddress): boolean {
-  const [first] = address.bytes;
-  return address.version === 6 ? first === 0xff : first! >= 224;
+  const first = address.bytes[0]!;
+  if (address.version === 6) return first === 0xff;
+  // What lies between, 240.0.0.0/4, is reserved and unicast (RFC 1112, 4).
+  return (first >= 224 && first < 240) || address.bytes.every((byte) => byte === 0xff);
 }
 
 export function isUnspecified(address: IpAddress): boolean {

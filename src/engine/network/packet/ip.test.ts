@@ -143,9 +143,15 @@ test("whatever comes is read or refused, and lies within what came", () => {
 });
 
 test("kinds of addresses", () => {
+  expect(["224.0.0.1", "239.9.9.9", "255.255.255.255", "ff02::1"].map((a) => isMulticast(ip(a)))).toEqual([
+    true,
+    true,
+    true,
+    true,
+  ]);
   expect(
-    ["224.0.0.1", "255.255.255.255", "ff02::1", "10.0.0.1", "fe80::1"].map((a) => isMulticast(ip(a))),
-  ).toEqual([true, true, true, false, false]);
+    ["10.0.0.1", "223.255.255.255", "240.0.0.1", "255.255.255.254", "fe80::1"].map((a) => isMulticast(ip(a))),
+  ).toEqual([false, false, false, false, false]);
   expect(["fe80::1", "febf::1", "fec0::1", "254.128.0.1"].map((a) => isLinkLocal(ip(a)))).toEqual([
     true,
     true,

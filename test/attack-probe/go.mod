@@ -1,0 +1,3 @@
+module microsandbox/attack-probe
+
+go 1.23
