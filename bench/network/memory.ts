@@ -1,24 +1,28 @@
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ExecProcess } from "../../src/sdk/index.ts";
+import { Daemon, type ExecProcess } from "../../src/sdk/index.ts";
 import type { Workbench } from "../workbench.ts";
 import { daemonPid, loadArguments, loadSandbox } from "./guests.ts";
 import type { LoadPeer } from "./load.ts";
 
-/** What the daemon's memory grows by when a sandbox has a network, and when that has 1,000 connections open. */
+/** What a daemon grows by with a sandbox that has a network, and then with 1,000 open connections of that. */
 
 export const OPEN_CONNECTIONS = 1000;
-/** Until garbage of the opening is gone: what is asked for is what it costs to stay. */
-const SETTLE_MS = 3_000;
+/** Garbage of what was before goes within some seconds: memory is looked at until it has not shrunk for this long. */
+const SETTLE_MS = 5_000;
+const LOOK_EVERY_MS = 250;
 
 export interface NetworkMemory {
-  /** The first thread with one stack that nobody uses. */
+  /** A sandbox whose network nobody uses, with all that the first request makes of a daemon. */
   idleMiB: number;
-  /** The same with all connections open, each used once. */
-  openMiB: number;
+  /** All connections open, each used once. */
+  connectionsMiB: number;
 }
 
 export async function measureMemory(bench: Workbench, peer: LoadPeer): Promise<NetworkMemory> {
+  // A daemon that has built templates has garbage that goes some time later.
+  await Daemon.stop({ connection: bench.connection });
+  await Daemon.start({ connection: bench.connection });
   const pid = await daemonPid(bench.connection);
   const before = await settled(pid);
   await using sandbox = await loadSandbox(bench.connection, peer);
@@ -28,7 +32,7 @@ export async function measureMemory(bench: Workbench, peer: LoadPeer): Promise<N
   const open = await settled(pid);
   const { connections } = await sandbox.network.statistics();
   if (connections < OPEN_CONNECTIONS) throw new Error(`${connections} connections were open`);
-  return { idleMiB: idle - before, openMiB: open - before };
+  return { idleMiB: idle - before, connectionsMiB: open - idle };
 }
 
 /** Not with a loop over the output: leaving one ends the process. */
@@ -44,7 +48,13 @@ async function untilOpen(process: ExecProcess): Promise<void> {
 }
 
 async function settled(pid: number): Promise<number> {
-  await sleep(SETTLE_MS);
-  const status = await readFile(`/proc/${pid}/status`, "latin1");
-  return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1]) / 1024;
+  let least = Infinity;
+  for (let since = performance.now(); performance.now() - since < SETTLE_MS; await sleep(LOOK_EVERY_MS)) {
+    const status = await readFile(`/proc/${pid}/status`, "latin1");
+    const now = Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1]) / 1024;
+    if (now >= least) continue;
+    least = now;
+    since = performance.now();
+  }
+  return least;
 }

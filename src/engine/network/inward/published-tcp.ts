@@ -134,15 +134,13 @@ export class PublishedTcp {
     const { egress, ingress } = this.#inward;
     const { signal } = this.#closed;
     guest.on("error", () => {});
-    const out = pump(guest, socket, async (chunk) => {
-      await egress?.take(chunk.length, signal);
+    const out = pump(guest, socket, (chunk) => {
       audit.bytesOut += chunk.length;
-      return [chunk];
+      return egress?.take(chunk.length, signal)?.then(() => [chunk]) ?? [chunk];
     });
-    const back = pump(socket, guest, async (chunk) => {
-      await ingress?.take(chunk.length, signal);
+    const back = pump(socket, guest, (chunk) => {
       audit.bytesIn += chunk.length;
-      return [chunk];
+      return ingress?.take(chunk.length, signal)?.then(() => [chunk]) ?? [chunk];
     });
     const breakOff = () => {
       guest.reset();

@@ -56,7 +56,9 @@ export class TcpFlow {
   /** Resolves when the connection is over. Never rejects. */
   async run(): Promise<void> {
     if (!this.#verdict.allowed) return this.#deny();
-    const signal = AbortSignal.any([this.#closed.signal, this.#request.signal]);
+    const { signal } = this.#closed;
+    // Not AbortSignal.any(), which holds more than all else that a connection needs of signals.
+    this.#request.signal.addEventListener("abort", () => this.#closed.abort(), { once: true });
     let socket: Socket;
     try {
       socket = await this.#dial(signal);
@@ -174,7 +176,7 @@ export class TcpFlow {
     // Errors arrive at the pumps; one that comes after them must not end the process.
     guest.on("error", () => {});
     socket.on("error", () => {});
-    const out = pump(guest, socket, async (chunk) => {
+    const out = pump(guest, socket, (chunk) => {
       if (this.#refused) return [];
       // From its first byte on: who waits for a server's greeting has time.
       if (guard !== undefined) late ??= setTimeout(refuseLate, this.#options.nameTimeoutMs ?? NAME_MS);
@@ -183,17 +185,18 @@ export class TcpFlow {
       if (refusal !== undefined) this.#refuse(guest, socket, refusal);
       if (refusal !== undefined) return [];
       this.#audit.bytesOut += bytes;
-      await egress?.take(bytes, signal);
-      return pass;
+      return egress?.take(bytes, signal)?.then(() => pass) ?? pass;
     });
-    const back = pump(socket, guest, async (chunk) => {
+    const back = pump(socket, guest, (chunk) => {
       if (this.#refused) return [];
       const freed = guard?.answered(chunk);
       if (freed?.refusal !== undefined) this.#refuse(guest, socket, freed.refusal);
       else for (const part of freed?.pass ?? []) socket.write(part);
-      await ingress?.take(chunk.length, signal);
-      this.#audit.bytesIn += chunk.length;
-      return this.#refused ? [] : [chunk];
+      const pass = () => {
+        this.#audit.bytesIn += chunk.length;
+        return this.#refused ? [] : [chunk];
+      };
+      return ingress?.take(chunk.length, signal)?.then(pass) ?? pass();
     });
     const breakOff = () => {
       if (this.#refused) return;

@@ -7,7 +7,7 @@ import type { Meter } from "./limits.ts";
 
 /** Pieces from here on are kept without a copy. */
 const LARGE = 16 * 1024;
-const SMALLEST_BLOCK = 1024;
+const SMALLEST_BLOCK = 256;
 const LARGEST_BLOCK = 32 * 1024;
 
 export class ByteQueue {
