@@ -124,7 +124,8 @@ describe("echo", () => {
     const wired = new WiredGateway();
     const rest = Uint8Array.of(1, 2, 3, 4, 5, 6, 7);
     wired.icmp(GATEWAY[version], { type: version === 4 ? 8 : 128, code: 0, rest });
-    const reply = { type: version === 4 ? 0 : 129, code: 0, rest, from: GATEWAY[version].text };
+    const parties = { from: GATEWAY[version].text, to: GUEST[version].text };
+    const reply = { type: version === 4 ? 0 : 129, code: 0, rest, ...parties };
     expect(wired.icmpReceived()).toEqual(reply);
   });
 
