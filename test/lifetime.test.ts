@@ -68,6 +68,22 @@ describe("a sandbox that runs", () => {
     expect([...expiries(long), ...expiries(idle)]).toEqual(["max-duration", "idle-timeout"]);
   });
 
+  test("for one command says why it was stopped, and a command that msb stop ends does not", async () => {
+    const ran = await driver.msb(["run", "--max-duration", "2s", "msb/base", "sleep", "1000"]);
+    expect(ran).toMatchObject({
+      code: 143,
+      stdout: "",
+      stderr: expect.stringMatching(/^msb: the sandbox was stopped: it has run for its longest time, 2 s$/m),
+    });
+    const sandbox = await driver.create();
+    const work = sandbox.execStream("sleep", ["1000"]);
+    await work.started;
+    await sandbox.stop();
+    const exit = await work.wait();
+    expect(exit).toMatchObject({ exitCode: 143 });
+    expect(exit.stopReason).toBeUndefined();
+  });
+
   test("can be told its limits on the command line", async () => {
     const { code, stdout } = await driver.msb([
       "create",

@@ -43,7 +43,10 @@ export async function attach(
   );
   try {
     for await (const event of process_) {
-      if (event.type === "exit") return exitCode(event);
+      if (event.type === "exit") {
+        if (event.stopReason !== undefined) note(`msb: the sandbox was stopped: ${event.stopReason}`);
+        return exitCode(event);
+      }
       if (event.type === "lost") {
         note(`msb: ${event.bytes} bytes of ${event.stream} are kept no more`);
         continue;

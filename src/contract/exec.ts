@@ -94,6 +94,10 @@ export const exitStatus = z
     outOfMemory: z.boolean().optional().meta({
       description: "The sandbox's kernel killed it, when processes had used up the sandbox's memory.",
     }),
+    stopReason: z.string().optional().meta({
+      description:
+        "Why the sandbox was being stopped when it ended, if it was stopped by a limit, e.g. `it was idle for 300 s`.",
+    }),
   })
   .meta({ id: "ExitStatus" });
 export type ExitStatus = z.output<typeof exitStatus>;

@@ -5,6 +5,7 @@ import type { ExitStatus, StreamClientMessage, StreamServerMessage } from "../co
 import type { Connection } from "./connection.ts";
 import { cancelled } from "./deadline.ts";
 import { EventQueue } from "./event-queue.ts";
+import { firstMessage } from "./first-message.ts";
 import type { ProcessSocket } from "./process-socket.ts";
 import { StdinWindow } from "./stdin-window.ts";
 
@@ -79,14 +80,17 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
     });
     this.#signal = signal;
     this.#onAbort = () => this.fail(cancelled(signal!));
-    this.#socket = signal?.aborted
-      ? Promise.reject(cancelled(signal))
-      : connection.processSocket(path, purpose, signal);
+    let text = "";
+    this.#socket = (async () => {
+      if (signal?.aborted) throw cancelled(signal);
+      text = firstMessage(first);
+      return connection.processSocket(path, purpose, signal);
+    })();
     this.#stdin = new StdinWindow(this.#socket);
     this.stdin = this.#stdin;
     signal?.addEventListener("abort", this.#onAbort, { once: true });
     this.#socket.then(
-      (socket) => this.#listen(socket, first),
+      (socket) => this.#listen(socket, text),
       (error) => this.fail(error),
     );
   }
@@ -165,13 +169,13 @@ export class ExecProcess implements AsyncIterable<ExecEvent>, AsyncDisposable {
   /** @internal It ended without ever having been what it should be. */
   protected onFailure(_error: unknown): void {}
 
-  #listen(socket: ProcessSocket, first: StreamClientMessage): void {
+  #listen(socket: ProcessSocket, first: string): void {
     if (this.#over) {
       socket.terminate();
       return;
     }
     this.#open = socket;
-    socket.say(first);
+    socket.sayText(first);
     socket.listen({
       onBytes: (frame) => this.#output(frame),
       onText: (text) => this.#message(JSON.parse(text) as StreamServerMessage),

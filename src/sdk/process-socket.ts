@@ -49,7 +49,12 @@ export class ProcessSocket {
   }
 
   say(message: StreamClientMessage): void {
-    this.#write(encodeFrame(OPCODE.text, Buffer.from(JSON.stringify(message))));
+    this.sayText(JSON.stringify(message));
+  }
+
+  /** A message as JSON already. */
+  sayText(text: string): void {
+    this.#write(encodeFrame(OPCODE.text, Buffer.from(text)));
   }
 
   /** Sends bytes of stdin, at most a frame's; resolves when the socket has taken them, or never will. */

@@ -51,6 +51,23 @@ test("an exec that takes too long is ended in the sandbox", async () => {
   });
 });
 
+test("what is too long for one message is refused before it is sent, and says so", async () => {
+  const long = "x".repeat(1024 * 1024);
+  const run = Sandbox.run({ image: "msb/base", env: { LONG: long }, connection }, ["true"]);
+  for (const promise of [
+    run.wait(),
+    run.sandbox,
+    box.execStream("true", [], { env: { LONG: long } }).wait(),
+  ]) {
+    expect(await failure(promise)).toMatchObject({
+      code: "invalid_argument",
+      message: expect.stringMatching(/at most 1048576 can be sent/),
+    });
+  }
+  const fits = await box.execStream("true", Array(10).fill(long.slice(0, 100_000))).wait();
+  expect(fits.exitCode).toBe(0);
+});
+
 test("errors carry code, message, hint and details", async () => {
   const missing = await failure(box.exec("no-such-command"));
   expect(missing).toMatchObject({ code: "not_found", details: { exitCode: 127 } });

@@ -24,7 +24,7 @@ export async function serveExec(socket: WebSocket, context: SocketContext, ref: 
   await answering(socket, context, async (client, signal) => {
     const { exec } = await client.first("exec");
     const process = await engine.sandboxes.exec(ref, exec, { signal });
-    const end = await carry(socket, client, process);
+    const end = await carry(socket, client, process, () => stopReason(engine, ref));
     if (end === "exited") return;
     if (end === "detached" || leaving.aborted) process.detach();
     else endAbandoned(process);
@@ -58,7 +58,7 @@ export async function serveRun(socket: WebSocket, context: SocketContext): Promi
       if (held) await client.begun;
       const process = await sandboxes.exec(info.id, { ...exec, argv }, { signal });
       started = true;
-      const end = await carry(socket, client, process);
+      const end = await carry(socket, client, process, () => stopReason(engine, info.id));
       if (end === "gone" && keep) process.detach();
       if (end === "detached") {
         process.detach();
@@ -76,6 +76,7 @@ async function carry(
   socket: WebSocket,
   client: ClientMessages,
   process: EngineProcess,
+  whyStopped: () => string | undefined,
 ): Promise<"exited" | "detached" | "gone"> {
   say(socket, { type: "started", process: process.process, pid: process.pid });
   const output = sendOutput(socket, process);
@@ -89,9 +90,20 @@ async function carry(
     }
     return end;
   }
-  say(socket, { type: "exit", status: end });
+  const reason = whyStopped();
+  say(socket, { type: "exit", status: reason === undefined ? end : { ...end, stopReason: reason } });
   socket.close(1000);
   return "exited";
+}
+
+/** Why the sandbox is being stopped, if a limit does it; what a user does has no reason. */
+function stopReason(engine: Engine, ref: string): string | undefined {
+  try {
+    const { state, reason } = engine.sandboxes.get(ref);
+    return state === "stopping" ? reason : undefined;
+  } catch {
+    return undefined; // removed in the meantime
+  }
 }
 
 /** A process that is not the client's own: it goes on when the client goes. */
