@@ -312,9 +312,13 @@ export class Endpoint {
   #retransmit(now: number): void {
     const { sender } = this;
     const handshake = this.state === "synSent" || this.state === "synReceived";
-    const patience = handshake ? this.#wire.limits.handshakeMs : this.#wire.limits.silenceMs;
+    const { presence, limits } = this.#wire;
+    const since = Math.max(this.#askedAt, this.#heardAt);
+    const late = handshake
+      ? now - since >= limits.handshakeMs
+      : presence.silence(since, now) >= limits.silenceMs;
     if (this.#wire.full) this.#askedAt = now;
-    else if (now - Math.max(this.#askedAt, this.#heardAt) >= patience) {
+    else if (late) {
       this.#happen("timeout");
       return;
     } else if (handshake) {
@@ -335,7 +339,7 @@ export class Endpoint {
     const silent = now - this.#heardAt;
     let next = now + keepAliveIntervalMs;
     if (silent < keepAliveMs) next = this.#heardAt + keepAliveMs;
-    else if (silent >= keepAliveMs + silenceMs && !this.#wire.full) {
+    else if (this.#wire.presence.silence(this.#heardAt, now) >= keepAliveMs + silenceMs && !this.#wire.full) {
       this.#happen("timeout");
       return;
     } else if (!this.sender.outstanding && !this.#wire.full) this.#transmitter.probe();

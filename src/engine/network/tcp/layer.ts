@@ -29,6 +29,7 @@ import { type Clock, systemClock } from "./clock.ts";
 import { TcpConnection } from "./connection.ts";
 import { Endpoint } from "./endpoint.ts";
 import { FlowTable } from "./flow-table.ts";
+import { GuestPresence } from "./guest-presence.ts";
 import { Budget, DEFAULT_LIMITS, type TcpLimits } from "./limits.ts";
 import { PendingRequests } from "./pending-requests.ts";
 import { PendingRequest, type RequestKeeper, type TcpRequest } from "./request.ts";
@@ -65,6 +66,7 @@ export class TcpLayer {
   readonly #endpoints = new FlowTable<Endpoint>();
   readonly #requests: PendingRequests;
   readonly #touched = new TouchedEndpoints();
+  readonly #presence: GuestPresence;
   readonly #wire: Wire;
   readonly #keeper: RequestKeeper;
   #closed = false;
@@ -75,6 +77,7 @@ export class TcpLayer {
     this.#clock = options.clock ?? systemClock;
     this.#budget = new Budget(this.#limits.bufferBytes);
     this.#requests = new PendingRequests(this.#limits.requests, this.#limits.requestMs, this.#clock);
+    this.#presence = new GuestPresence(this.#limits.absentMs, this.#clock.now());
     this.#wire = this.#makeWire();
     this.#keeper = {
       accept: (request) => this.#accept(request),
@@ -110,6 +113,7 @@ export class TcpLayer {
   receive(source: IpAddress, destination: IpAddress, bytes: Uint8Array): void {
     const segment = parseTcp(bytes);
     if (segment === undefined || this.#closed || !tcpChecksumHolds(source, destination, bytes)) return;
+    this.#presence.heard(this.#clock.now());
     const { sourcePort, destinationPort } = segment;
     const endpoint = this.#endpoints.get(source, sourcePort, destination, destinationPort);
     if (endpoint !== undefined && !endpoint.yieldsTo(segment)) {
@@ -193,6 +197,7 @@ export class TcpLayer {
       clock: this.#clock,
       limits: this.#limits,
       budget: this.#budget,
+      presence: this.#presence,
       get full() {
         return touched.held;
       },

@@ -12,6 +12,8 @@ export interface TcpLimits {
   requestMs: number;
   /** Silence while an answer is due, after which the guest is given up. */
   silenceMs: number;
+  /** Silence of all connections after which the guest is taken to be paused, and none of them is given up. */
+  absentMs: number;
   /** Silence without anything to say, after which the guest is asked whether it is still there. */
   keepAliveMs: number;
   /** Between one such question and the next. */
@@ -32,6 +34,8 @@ export const DEFAULT_LIMITS: TcpLimits = {
   handshakeMs: 30_000,
   requestMs: 150_000,
   silenceMs: 180_000,
+  // More than the longest wait between two questions to a guest that would answer.
+  absentMs: 65_000,
   keepAliveMs: 120_000,
   keepAliveIntervalMs: 15_000,
   timeWaitMs: 5000,

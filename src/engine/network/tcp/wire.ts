@@ -2,6 +2,7 @@ import type { IpAddress } from "../../../contract/ip-address.ts";
 import type { TcpOptions } from "../packet/tcp.ts";
 import type { Clock } from "./clock.ts";
 import type { Endpoint } from "./endpoint.ts";
+import type { GuestPresence } from "./guest-presence.ts";
 import type { Budget, TcpLimits } from "./limits.ts";
 
 /** The two ends of a connection as the link sees them, whoever began it. */
@@ -25,6 +26,7 @@ export interface Wire {
   readonly clock: Clock;
   readonly limits: TcpLimits;
   readonly budget: Budget;
+  readonly presence: GuestPresence;
   /** Whether the link has asked to be spared until `resume()`. */
   readonly full: boolean;
   /** Payload of a segment towards this address, as far as our link goes. */
