@@ -44,6 +44,8 @@ test.each([
 test("flags that ask for nothing leave the network out, and rules alone leave the scope to the daemon", () => {
   expect(networkOf({})).toBeUndefined();
   expect(networkOf({ net: "none" })).toEqual({ scope: "none" });
+  expect(networkOf({ group: "shop" })).toEqual({ group: "shop" });
+  expect(networkOf({ group: "shop", net: "public" })).toEqual({ scope: "public", group: "shop" });
   expect(networkOf({ netRule: ["allow host tcp:80"], port: ["1:2"] })).toEqual({
     rules: ["allow host tcp:80"],
     ports: [{ host: 1, guest: 2, protocol: "tcp" }],

@@ -2,10 +2,11 @@ import { type Command, Option } from "commander";
 import { SandboxError } from "../contract/errors.ts";
 import type { SandboxSpecInput } from "../sdk/index.ts";
 
-/** `--net`, `--net-rule` and `--port`, for `run` and `create`. Rules are the daemon's to parse: it has the one grammar. */
+/** `--net`, `--group`, `--net-rule` and `--port`, for `run` and `create`. Rules are the daemon's to parse: it has the one grammar. */
 
 export interface NetworkFlags {
-  net?: "none" | "public" | "any";
+  net?: "none" | "group" | "public" | "any";
+  group?: string;
   netRule?: string[];
   port?: string[];
 }
@@ -23,9 +24,10 @@ export function addNetworkFlags(command: Command): Command {
     .addOption(
       new Option(
         "--net <SCOPE>",
-        "what it reaches without a rule: none, public (the internet) or any (private networks too) (default: public)",
-      ).choices(["none", "public", "any"]),
+        "what it reaches without a rule: none, group (its group alone), public (the internet) or any (private networks too) (default: public, or group with --group)",
+      ).choices(["none", "group", "public", "any"]),
     )
+    .option("--group <NAME>", "put it into a group, whose sandboxes reach each other by their names")
     .option(
       "--net-rule <RULE>",
       "allow or deny, as 'allow egress domain:example.com tcp:443'; the first that matches decides (repeatable)",
@@ -39,10 +41,11 @@ export function addNetworkFlags(command: Command): Command {
 }
 
 /** The network that the flags ask for; undefined if they say nothing of it. */
-export function networkOf({ net, netRule = [], port = [] }: NetworkFlags): Network | undefined {
-  if (net === undefined && netRule.length === 0 && port.length === 0) return undefined;
+export function networkOf({ net, group, netRule = [], port = [] }: NetworkFlags): Network | undefined {
+  if (net === undefined && group === undefined && netRule.length === 0 && port.length === 0) return undefined;
   return {
     ...(net !== undefined && { scope: net }),
+    ...(group !== undefined && { group }),
     ...(netRule.length > 0 && { rules: netRule }),
     ...(port.length > 0 && { ports: port.flatMap(parsePorts) }),
   };

@@ -19,5 +19,13 @@ export const volumeName = z
     "a volume's name has 1 to 63 lower-case letters, digits and hyphens, and starts and ends with a letter or digit",
   );
 
+/** A group of sandboxes; their names are host names within it. */
+export const groupName = z
+  .string()
+  .regex(
+    /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+    "a group's name has 1 to 63 lower-case letters, digits and hyphens, and starts and ends with a letter or digit",
+  );
+
 /** A sandbox is addressed by its name or by its id. */
 export const sandboxRef = z.string().min(1).max(64);

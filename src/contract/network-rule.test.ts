@@ -148,6 +148,9 @@ test("the contract takes a rule as text or as an object, and says what is wrong 
 });
 
 test("a network has defaults; its settings hold sets that hold no sets", () => {
+  expect(networkSpec.parse({ group: "shop" })).toMatchObject({ scope: "group", group: "shop" });
+  expect(networkSpec.parse({ group: "shop", scope: "any" })).toMatchObject({ scope: "any" });
+  expect(networkSpec.safeParse({ group: "Shop" }).success).toBe(false);
   expect(networkSpec.parse({})).toEqual({
     scope: "public",
     rules: [],

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { SandboxError } from "./errors.ts";
 import { IpAddress } from "./ip-address.ts";
+import { groupName } from "./names.ts";
 import { MAX_RULE_LENGTH, parseRule, parseTarget, SET_NAME } from "./network-rule.ts";
 
 /** What a sandbox is asked to have of the network: its scope, rules, published ports and limits. */
@@ -12,6 +13,8 @@ import { MAX_RULE_LENGTH, parseRule, parseTarget, SET_NAME } from "./network-rul
 export const NETWORK_SCOPES = ["none", "group", "public", "any"] as const;
 export type NetworkScope = (typeof NETWORK_SCOPES)[number];
 export const DEFAULT_NETWORK_SCOPE: NetworkScope = "public";
+/** Of a sandbox that is put into a group: whoever wants more for it says so. */
+export const DEFAULT_GROUP_SCOPE: NetworkScope = "group";
 
 export const MAX_RULES = 256;
 export const MAX_PUBLISHED_PORTS = 128;
@@ -91,17 +94,30 @@ export const networkLimits = z
 
 export const networkSpec = z
   .strictObject({
-    scope: z.enum(NETWORK_SCOPES).default(DEFAULT_NETWORK_SCOPE),
+    scope: z.enum(NETWORK_SCOPES).optional().meta({
+      description:
+        "What it reaches without a rule. Default: `public`; of a sandbox that is put into a group, `group`.",
+    }),
+    group: groupName.optional().meta({
+      description:
+        "Sandboxes of one group reach each other, by their names. It cannot be changed. Default: none.",
+    }),
     rules: z.array(networkRule).max(MAX_RULES).default([]),
     ports: z.array(publishedPort).max(MAX_PUBLISHED_PORTS).default([]),
     limits: networkLimits.prefault({}),
   })
+  .transform(({ scope, ...rest }) => ({
+    scope: scope ?? (rest.group === undefined ? DEFAULT_NETWORK_SCOPE : DEFAULT_GROUP_SCOPE),
+    ...rest,
+  }))
   .meta({ id: "Network" });
 export type NetworkSpec = z.output<typeof networkSpec>;
 /** What the steps of a build may reach. */
-export const buildNetwork = networkSpec
-  .pick({ rules: true })
-  .extend({ scope: z.enum(["none", "public", "any"]).default("public") })
+export const buildNetwork = z
+  .strictObject({
+    rules: z.array(networkRule).max(MAX_RULES).default([]),
+    scope: z.enum(["none", "public", "any"]).default("public"),
+  })
   .meta({ id: "BuildNetwork" });
 export type BuildNetwork = z.output<typeof buildNetwork>;
 

@@ -185,6 +185,9 @@ export const sandboxInfo = z
     ports: z.array(publishedPort).optional().meta({
       description: "Published ports, with the numbers that the host gave; while it runs.",
     }),
+    groupAddresses: z.array(z.string()).optional().meta({
+      description: "Where the sandboxes of its group reach it; of a sandbox in a group.",
+    }),
     spec: shownSpec,
     timings: z.array(span).meta({ description: "Steps of the last start." }),
   })

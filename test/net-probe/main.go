@@ -14,6 +14,7 @@ const patience = 20 * time.Second
 
 func main() {
 	commands := map[string]func(args []string) error{
+		"tcp":       tcp,
 		"udp":       udp,
 		"udp-echo":  udpEcho,
 		"tcp-echo":  tcpEcho,
@@ -25,6 +26,22 @@ func main() {
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {
 		fmt.Println(err)
 	}
+}
+
+// tcp ADDRESS:PORT TEXT: sends that and an end, and prints what comes back.
+func tcp(args []string) error {
+	conn, err := net.DialTimeout("tcp", args[0], patience)
+	if err != nil {
+		return err
+	}
+	conn.SetDeadline(time.Now().Add(patience))
+	if _, err := conn.Write([]byte(args[1])); err != nil {
+		return err
+	}
+	conn.(*net.TCPConn).CloseWrite()
+	answer, err := io.ReadAll(conn)
+	fmt.Println(string(answer))
+	return err
 }
 
 // udp ADDRESS:PORT TEXT: sends one datagram and prints the answer.

@@ -43,10 +43,13 @@ export async function listSandboxes({ state, label, quiet, json }: LsFlags): Pro
   if (json) printJson(infos);
   else if (quiet) for (const { name } of infos) print(name);
   else {
+    // Most have none.
+    const grouped = infos.some(({ spec }) => spec.network.group !== undefined);
     printTable(
-      ["NAME", "IMAGE", "STATE", "CPUS", "MEMORY", "AGE"],
+      ["NAME", ...(grouped ? ["GROUP"] : []), "IMAGE", "STATE", "CPUS", "MEMORY", "AGE"],
       infos.map(({ name, image, state, health, exitCode, spec, createdAt }) => [
         name,
+        ...(grouped ? [spec.network.group ?? ""] : []),
         image,
         // What does not answer is not what people call running.
         health === "unresponsive" ? health : exitCode === undefined ? state : `${state} (${exitCode})`,

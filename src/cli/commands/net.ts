@@ -65,9 +65,9 @@ export function command(): Command {
     .description("Replace the rules of a running sandbox.")
     .argument("<SANDBOX>", "name or id")
     .argument("[RULES...]", "rules, each as one argument")
-    .option("--scope <SCOPE>", "what it reaches without a rule: public or any")
+    .option("--scope <SCOPE>", "what it reaches without a rule: group, public or any")
     .addHelpText("after", RULES_HELP)
-    .action(async (ref: string, rules: string[], { scope }: { scope?: "public" | "any" }) => {
+    .action(async (ref: string, rules: string[], { scope }: { scope?: "group" | "public" | "any" }) => {
       await Sandbox.at(ref).network.update({ ...(scope !== undefined && { scope }), rules });
     });
   net

@@ -8,6 +8,11 @@ export interface GuestLink {
   /** Largest IP packet, bytes. */
   mtu: number;
   guest: LinkEnd;
+  /**
+   * The guest's addresses within its group, one of each version; none where it is in no group. Fellows are found at the gateway's
+   * MAC: there is nobody else on the link.
+   */
+  group?: LinkEnd["addresses"] | undefined;
   /** The gateway; also the DNS server. */
   gateway: LinkEnd;
   /** Addresses that stand for the host's own; at the gateway's MAC. */
@@ -34,9 +39,24 @@ export const LONE_LINK: GuestLink = {
   host: [IpAddress.parse("10.209.0.254")!, IpAddress.parse("fd6d:7362::fe")!],
 };
 
-function pair(v4: string, v6: string): LinkEnd["addresses"] {
+/** Members of a group have numbers, which are the last part of their addresses. */
+export const GROUP_NUMBERS = { first: 2, last: 4094 };
+
+/**
+ * The link of a sandbox in a group: that of a lone one, so that the same template serves it, and two addresses more. Every group has
+ * the same network, 10.210.0.0/20 and fd6d:7363::/64, and none leads into another.
+ */
+export function groupLink(number: number): GuestLink {
+  const { first, last } = GROUP_NUMBERS;
+  if (!Number.isInteger(number) || number < first || number > last)
+    throw new RangeError(`${number} is no number of a group's member`);
+  const group = pair(`10.210.${number >>> 8}.${number & 0xff}`, `fd6d:7363::${number.toString(16)}`, 20);
+  return { ...LONE_LINK, group };
+}
+
+function pair(v4: string, v6: string, prefix4 = 24): LinkEnd["addresses"] {
   return [
-    { address: IpAddress.parse(v4)!, prefix: 24 },
+    { address: IpAddress.parse(v4)!, prefix: prefix4 },
     { address: IpAddress.parse(v6)!, prefix: 64 },
   ];
 }

@@ -2,6 +2,6 @@
  * The user-mode network: what a sandbox sends over its one interface ends here, and goes on as ordinary connections of the host. It
  * owns the host's end of each link. It knows neither machines nor sandboxes.
  */
-export { type GuestLink, type LinkEnd, LONE_LINK } from "./guest-link.ts";
+export { GROUP_NUMBERS, type GuestLink, groupLink, type LinkEnd, LONE_LINK } from "./guest-link.ts";
 export { type AttachRequest, NetworkService, type SandboxNetwork } from "./service.ts";
 export type { NetworkEvent, StackSettings as NetworkStackSettings } from "./worker/messages.ts";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { type NetworkSpecInput, networkSpec } from "../../contract/network.ts";
 import { networkQuestion } from "../../contract/network-record.ts";
-import { type AttachRequest, LONE_LINK, NetworkService } from "./index.ts";
+import { type AttachRequest, groupLink, LONE_LINK, NetworkService } from "./index.ts";
 import type { NetworkEvent } from "./worker/messages.ts";
 
 /** Threads that are real, without a guest behind them. */
@@ -22,6 +22,7 @@ function service() {
   const attach = (id: string, spec: NetworkSpecInput, over: Partial<AttachRequest> = {}) =>
     networks.attach({
       id,
+      name: id,
       link: LONE_LINK,
       spec: networkSpec.parse(spec),
       settings: { sets: { office: ["192.168.0.0/16"] } },
@@ -185,4 +186,21 @@ test("a link that does not come is an error; one that breaks is taken up again",
   await network.connect(path);
   await expect.poll(() => links).toBe(2);
   expect(events).toMatchObject([{ type: "network.link-broken" }]);
+});
+
+test("sandboxes of one group share a thread, also after its death", async () => {
+  const { attach, events } = service();
+  const group = { group: "g" };
+  const first = await attach("a", group, { link: groupLink(2) });
+  // The next one, and whoever is in another group, is put elsewhere.
+  for (let i = 0; i < 8; i++) await attach(`b${i}`, {});
+  const second = await attach("c", group, { link: groupLink(3) });
+  const ask = () => second.test(networkQuestion.parse({ host: "a", port: 80 }));
+  const told = { addresses: [{ address: "10.210.0.2", allowed: true }, { address: "fd6d:7363::2" }] };
+  expect(second.thread).toBe(first.thread);
+  expect(await ask()).toMatchObject(told);
+  first.thread.fail("a test ends it");
+  await expect.poll(() => events.length).toBe(9);
+  expect(second.thread).toBe(first.thread);
+  expect(await ask()).toMatchObject(told);
 });

@@ -26,6 +26,8 @@ import { NetworkThread } from "./worker/network-thread.ts";
 
 export interface AttachRequest {
   id: string;
+  /** Of the sandbox: what fellows of its group know it by. */
+  name: string;
   link: GuestLink;
   spec: NetworkSpec;
   settings: StackSettings;
@@ -66,13 +68,14 @@ export class NetworkService implements AsyncDisposable {
   async attach(request: AttachRequest): Promise<SandboxNetwork> {
     const options: StackOptions = {
       id: request.id,
+      name: request.name,
       link: linkToText(request.link),
       spec: textOf(request.spec),
       settings: request.settings,
       spared: request.spared ?? false,
       pcapFile: request.pcapFile,
     };
-    const thread = this.#threadFor(request.id);
+    const thread = this.#threadFor(request);
     this.#requests.set(request.id, request);
     try {
       const ports = await thread.ask("attach", options);
@@ -95,14 +98,24 @@ export class NetworkService implements AsyncDisposable {
     this.#networks.clear();
   }
 
-  /** The one with the fewest sandboxes, or a new one. */
-  #threadFor(id: string): NetworkThread {
+  /** That of its group; else the one with the fewest sandboxes, or a new one. */
+  #threadFor({ id, spec: { group } }: AttachRequest): NetworkThread {
+    const thread = this.#threadOfGroup(group) ?? this.#leastThread();
+    thread.sandboxes.set(id, group);
+    return thread;
+  }
+
+  /** Traffic of a group does not go from thread to thread. */
+  #threadOfGroup(group: string | undefined): NetworkThread | undefined {
+    if (group === undefined) return undefined;
+    return [...this.#threads].find(({ sandboxes }) => [...sandboxes.values()].includes(group));
+  }
+
+  #leastThread(): NetworkThread {
     const least = [...this.#threads].sort((a, b) => a.sandboxes.size - b.sandboxes.size)[0];
     const wanted = Math.min(MAX_THREADS, availableParallelism());
     const enough = this.#threads.size >= wanted || (least?.sandboxes.size ?? FILL) < FILL;
-    const thread = enough ? least! : this.#newThread();
-    thread.sandboxes.add(id);
-    return thread;
+    return enough ? least! : this.#newThread();
   }
 
   #newThread(): NetworkThread {
@@ -141,7 +154,7 @@ export class NetworkService implements AsyncDisposable {
     this.#threads.delete(dead);
     const now = performance.now();
     this.#deaths = [...this.#deaths.filter((at) => now - at < DEATHS_WITHIN_MS), now];
-    const ids = [...dead.sandboxes];
+    const ids = [...dead.sandboxes.keys()];
     await Promise.all(
       ids.map(async (id) => {
         const network = this.#networks.get(id);
@@ -149,7 +162,7 @@ export class NetworkService implements AsyncDisposable {
         const { onEvent } = network.request;
         try {
           if (this.#deaths.length > MAX_DEATHS) throw new Error("threads of the network die again and again");
-          await network.moveTo(this.#threadFor(id));
+          await network.moveTo(this.#threadFor(network.request));
           onEvent({ type: "network.restarted", message: `its connections were lost: ${reason}` });
         } catch (error) {
           const why = error instanceof Error ? error.message : error;

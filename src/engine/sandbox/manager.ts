@@ -32,7 +32,7 @@ import { newId, newName } from "./identity.ts";
 import { keepFiles } from "./inline-files.ts";
 import { assertLegal } from "./lifecycle.ts";
 import { volumesOf } from "./mounts.ts";
-import { assertNetwork } from "./network.ts";
+import { assertNetwork, nextGroupNumber } from "./network.ts";
 import { type SandboxRecord, sandboxRecord, volumesOfUnreadable } from "./record.ts";
 import { Sandbox } from "./sandbox.ts";
 
@@ -80,6 +80,7 @@ export class SandboxManager implements Sandboxes {
         hasRun: false,
         reservedProcesses: 0,
         temporary,
+        groupNumber: this.newGroupNumber(spec),
       };
       sandbox = this.add(record, image.config);
       this.holdVolumes(sandbox);
@@ -350,6 +351,12 @@ export class SandboxManager implements Sandboxes {
     if (this.byName.has(name) || this.reserved.has(name)) throw taken(name);
     this.reserved.add(name);
     return name;
+  }
+
+  private newGroupNumber({ network: { group } }: SandboxSpec): number | undefined {
+    if (group === undefined) return undefined;
+    const taken = [...this.byId.values()].map(({ network }) => network.membership);
+    return nextGroupNumber(group, taken);
   }
 
   private add(record: SandboxRecord, image: ImageConfig): Sandbox {

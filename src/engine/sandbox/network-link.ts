@@ -12,7 +12,7 @@ import type { NetworkLogOptions, SandboxNetworkControl } from "../engine.ts";
 import type { Machine } from "../machine/index.ts";
 import type { NetworkEvent, SandboxNetwork } from "../network/index.ts";
 import type { SandboxContext } from "./context.ts";
-import { linkOf } from "./network.ts";
+import { linkOf, type Membership } from "./network.ts";
 import { changedNetwork } from "./network-changes.ts";
 import { NetworkLog } from "./network-log.ts";
 import type { SandboxRecord } from "./record.ts";
@@ -23,6 +23,8 @@ import type { SandboxRecord } from "./record.ts";
  */
 export class NetworkLink implements SandboxNetworkControl {
   readonly log: NetworkLog;
+  /** Its place in its group, whether it runs or not. */
+  readonly membership: Membership | undefined;
   readonly #context: SandboxContext;
   readonly #id: string;
   readonly #name: string;
@@ -35,7 +37,7 @@ export class NetworkLink implements SandboxNetworkControl {
   /** @param save keeps a changed spec in the sandbox's record */
   constructor(
     context: SandboxContext,
-    { id, name, spec }: SandboxRecord,
+    { id, name, spec, groupNumber }: SandboxRecord,
     logDirectory: string,
     save: (spec: NetworkSpec) => void,
   ) {
@@ -43,6 +45,8 @@ export class NetworkLink implements SandboxNetworkControl {
     this.#id = id;
     this.#name = name;
     this.#spec = spec.network;
+    const { group } = spec.network;
+    if (group !== undefined && groupNumber !== undefined) this.membership = { group, number: groupNumber };
     this.#save = save;
     this.log = new NetworkLog(logDirectory);
   }
@@ -134,10 +138,11 @@ export class NetworkLink implements SandboxNetworkControl {
     spec: NetworkSpec,
     spared: boolean,
   ): Promise<SandboxNetwork | undefined> {
-    const link = linkOf(record.spec);
+    const link = linkOf(record.spec, record.groupNumber);
     if (link === undefined) return undefined;
     this.#network = await this.#context.network?.attach({
       id: this.#id,
+      name: this.#name,
       link,
       spec,
       settings: this.#context.networkSettings(),

@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
 import { sandboxSpec } from "../../contract/index.ts";
 import { LONE_LINK } from "../network/index.ts";
-import { assertNetwork, guestNetworkOf, interfaceOf, linkOf } from "./network.ts";
+import { assertNetwork, guestNetworkOf, interfaceOf, linkOf, nextGroupNumber } from "./network.ts";
 
 test("a sandbox has no interface unless its scope needs one", () => {
-  expect(linkOf(sandboxSpec.parse({ image: "a" }))).toBe(LONE_LINK);
-  expect(linkOf(sandboxSpec.parse({ image: "a", network: { scope: "none" } }))).toBeUndefined();
-  expect(linkOf(sandboxSpec.parse({ image: "a", network: { scope: "any" } }))).toBe(LONE_LINK);
+  expect(linkOf(sandboxSpec.parse({ image: "a" }), undefined)).toBe(LONE_LINK);
+  expect(linkOf(sandboxSpec.parse({ image: "a", network: { scope: "none" } }), undefined)).toBeUndefined();
+  expect(linkOf(sandboxSpec.parse({ image: "a", network: { scope: "any" } }), undefined)).toBe(LONE_LINK);
 });
 
 test("machine and agent are told the same of a link", () => {
@@ -25,6 +25,27 @@ test("ports and rules without a network are refused", () => {
   expect(() => assertNetwork(spec({ scope: "none", rules: ["allow egress host"] }))).toThrow(
     "has network rules",
   );
+  expect(() => assertNetwork(spec({ scope: "none", group: "g" }))).toThrow("is in the group 'g'");
   expect(() => assertNetwork(spec({ scope: "public", ports }))).not.toThrow();
   expect(() => assertNetwork(spec({ scope: "none" }))).not.toThrow();
+});
+
+test("a member of a group has two addresses more, which come first", () => {
+  const link = linkOf(sandboxSpec.parse({ image: "a", network: { group: "g" } }), 258)!;
+  const { addresses, ...rest } = guestNetworkOf(link);
+  expect(addresses).toHaveLength(4);
+  expect(addresses[0]).toEqual({ address: Uint8Array.of(10, 210, 1, 2), prefix: 20 });
+  expect(addresses[2]).toEqual({ address: Uint8Array.of(10, 209, 0, 2), prefix: 24 });
+  expect(guestNetworkOf(LONE_LINK)).toMatchObject(rest);
+  expect(interfaceOf(link)).toEqual(interfaceOf(LONE_LINK));
+});
+
+test("members have numbers that nobody of their group has, and that were just nobody's", () => {
+  const taken = (...numbers: number[]) => numbers.map((number) => ({ group: "g", number }));
+  expect(nextGroupNumber("g", [])).toBe(2);
+  expect(nextGroupNumber("g", [undefined, { group: "h", number: 7 }])).toBe(2);
+  expect(nextGroupNumber("g", taken(2, 5))).toBe(6);
+  expect(nextGroupNumber("g", taken(2, 3, 5, 4094))).toBe(4);
+  const all = taken(...Array.from({ length: 4093 }, (_, i) => i + 2));
+  expect(() => nextGroupNumber("g", all)).toThrow(expect.objectContaining({ code: "resource_exhausted" }));
 });

@@ -1,7 +1,7 @@
 import { SandboxError, type SandboxSpec } from "../../contract/index.ts";
 import type { GuestNetwork } from "../guest/index.ts";
 import type { NetworkInterface } from "../machine/index.ts";
-import { type GuestLink, LONE_LINK } from "../network/index.ts";
+import { GROUP_NUMBERS, type GuestLink, groupLink, LONE_LINK } from "../network/index.ts";
 import type { StartSpec } from "./record.ts";
 
 /** A sandbox's network interface, as its machine has it and as its agent is told of it. */
@@ -11,14 +11,41 @@ export const STORED_LINK = LONE_LINK;
 export const STORED_INTERFACE = interfaceOf(STORED_LINK);
 
 /** The link of a sandbox; none where it must reach nobody. */
-export function linkOf({ network }: StartSpec): GuestLink | undefined {
-  return network.scope === "none" ? undefined : LONE_LINK;
+export function linkOf({ network }: StartSpec, groupNumber: number | undefined): GuestLink | undefined {
+  if (network.scope === "none") return undefined;
+  return groupNumber === undefined ? LONE_LINK : groupLink(groupNumber);
 }
 
-/** @throws `invalid_argument` for ports or rules without a network, which would silently do nothing */
-export function assertNetwork({ network: { scope, ports, rules } }: SandboxSpec): void {
-  if (scope !== "none" || ports.length + rules.length === 0) return;
-  const what = ports.length > 0 ? "publishes ports" : "has network rules";
+/** A place in a group. */
+export interface Membership {
+  group: string;
+  /** What its addresses come of. */
+  number: number;
+}
+
+/**
+ * A number for another member of a group, which it keeps for as long as it exists. Above all that are taken where there is room,
+ * so that the addresses of one that was just removed are not at once another's.
+ * @param taken by sandboxes of any group, whether they run or not
+ * @throws `resource_exhausted` if the group has as many members as there are numbers
+ */
+export function nextGroupNumber(group: string, taken: readonly (Membership | undefined)[]): number {
+  const used = new Set(taken.flatMap((each) => (each?.group === group ? [each.number] : [])));
+  const { first, last } = GROUP_NUMBERS;
+  let number = Math.max(first - 1, ...used) + 1;
+  if (number <= last) return number;
+  for (number = first; used.has(number); number++);
+  if (number <= last) return number;
+  throw new SandboxError("resource_exhausted", `the group '${group}' has ${used.size} sandboxes`, {
+    hint: "Remove those that are no longer needed, or use another group.",
+  });
+}
+
+/** @throws `invalid_argument` for a group, ports or rules without a network, which would silently do nothing */
+export function assertNetwork({ network: { scope, group, ports, rules } }: SandboxSpec): void {
+  if (scope !== "none" || (group === undefined && ports.length + rules.length === 0)) return;
+  const asked = ports.length > 0 ? "publishes ports" : "has network rules";
+  const what = group === undefined ? asked : `is in the group '${group}'`;
   throw new SandboxError("invalid_argument", `the sandbox ${what}, and its network's scope is 'none'`, {
     hint: "Ask for the scope 'group', 'public' or 'any'.",
   });
@@ -30,12 +57,16 @@ export function interfaceOf(link: GuestLink): NetworkInterface {
 }
 
 /** The agent's part of a link: with it the guest need not ask anything of anybody. */
-export function guestNetworkOf({ mtu, guest, gateway, host }: GuestLink): GuestNetwork {
+export function guestNetworkOf({ mtu, guest, gateway, host, group = [] }: GuestLink): GuestNetwork {
   const gateways = gateway.addresses.map(({ address }) => address.bytes);
   const mac = Uint8Array.from(gateway.mac.split(":"), (byte) => Number.parseInt(byte, 16));
   return {
     mtu,
-    addresses: guest.addresses.map(({ address, prefix }) => ({ address: address.bytes, prefix })),
+    // Those of the group first: they are what its own name leads to, which it may tell to its fellows.
+    addresses: [...group, ...guest.addresses].map(({ address, prefix }) => ({
+      address: address.bytes,
+      prefix,
+    })),
     gateways,
     neighbours: [...gateways, ...host.map(({ bytes }) => bytes)].map((address) => ({ address, mac })),
     dns: gateways,

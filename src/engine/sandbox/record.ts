@@ -8,6 +8,7 @@ import {
   shownSpec,
   span,
 } from "../../contract/index.ts";
+import { groupLink } from "../network/index.ts";
 import type { VolumeUse } from "../volume/index.ts";
 
 /** All that is kept of a sandbox: enough for a new daemon to take it over. */
@@ -46,6 +47,8 @@ export const sandboxRecord = z.object({
   folders: z.array(z.object({ channel: z.int(), target: z.string() })).optional(),
   /** Published ports, with the numbers that the host gave. */
   ports: z.array(publishedPort).optional(),
+  /** What its addresses within its group come of; for as long as it exists. */
+  groupNumber: z.int().optional(),
   /** It serves work of the daemon that made it; the next one removes it. */
   temporary: z.boolean().default(false),
 });
@@ -88,9 +91,14 @@ export function toInfo(record: SandboxRecord, health: SandboxHealth): SandboxInf
     ...(startedAt === undefined ? {} : { startedAt }),
     ...(stoppedAt === undefined ? {} : { stoppedAt }),
     ...(record.ports === undefined || record.ports.length === 0 ? {} : { ports: record.ports }),
+    ...(record.groupNumber === undefined ? {} : { groupAddresses: groupAddressesOf(record.groupNumber) }),
     spec,
     timings,
   };
+}
+
+function groupAddressesOf(number: number): string[] {
+  return groupLink(number).group?.map(({ address }) => address.text) ?? [];
 }
 
 const onlyVolumes = z.object({

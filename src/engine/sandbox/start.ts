@@ -88,8 +88,7 @@ async function startBare(
   operation: OperationContext,
   hears: StartListeners,
 ): Promise<Started> {
-  const { spec } = record;
-  const shape = shapeOf(spec);
+  const shape = shapeOf(record);
   const machines = await spans.time("machines", () => context.machines());
   const takeTemplate = () => takeTemplateOf(machines, shape, operation);
   const [template, root] = await Promise.all([
@@ -126,10 +125,10 @@ async function startBare(
 }
 
 /** What the VM of a sandbox must have. */
-function shapeOf(spec: StartSpec): MachineShape {
-  const { cpus, memoryMiB, mounts } = spec;
+function shapeOf(record: SandboxRecord): MachineShape {
+  const { cpus, memoryMiB, mounts } = record.spec;
   const volumes = volumesOf(mounts).length;
-  const link = linkOf(spec);
+  const link = linkOf(record.spec, record.groupNumber);
   const volumeSlots = VOLUME_SLOTS.find((slots) => slots >= volumes)!;
   return { cpus, memoryMiB, volumeSlots, network: link && interfaceOf(link) };
 }
@@ -182,7 +181,7 @@ async function loadMachine(load: Load): Promise<Started> {
   const fileBytes = Math.max(diskBytes, ...volumes.map(({ sizeBytes }) => sizeBytes));
   const machine = await spans.time("vmm", () =>
     machines.vmm.load({
-      shape: shapeOf(spec),
+      shape: shapeOf(record),
       stateDirectory: template.directory,
       disks: { rootDirectory: load.rootDirectory, ...disks, volumes },
       runDirectory,
@@ -194,7 +193,7 @@ async function loadMachine(load: Load): Promise<Started> {
   try {
     load.hears.onMachine(machine);
     const identity = newIdentity(spec.name ?? record.name);
-    const link = linkOf(spec);
+    const link = linkOf(record.spec, record.groupNumber);
     const agent = await spans.time("load, hello and setup", () =>
       reachAgent(machine, {
         filler: false,

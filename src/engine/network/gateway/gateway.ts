@@ -33,8 +33,6 @@ import { UDP_LIMITS, UdpFlows, type UdpLimits } from "./udp-flows.ts";
 
 export interface GatewayConfig {
   link: GuestLink;
-  /** Other addresses on the link that are reached through the gateway: fellows of a group. Default: none. */
-  neighbours?: readonly IpAddress[];
   tcp?: Partial<TcpLimits>;
   udp?: Partial<UdpLimits>;
   reassembly?: Partial<ReassemblyLimits>;
@@ -46,6 +44,8 @@ export interface GatewayHandlers {
   tcp(request: TcpRequest): void;
   /** A datagram that belongs to no flow yet; it waits in this one. */
   udp(flow: UdpFlow): void;
+  /** Whether an echo of this address is answered in its name, or by which error. Default: only the gateway's own are answered. */
+  echo?(destination: IpAddress): "answer" | Unreachable;
 }
 
 const DHCPV6_SERVER_PORT = 547;
@@ -60,6 +60,7 @@ export class Gateway implements Disposable {
   readonly #dhcp: DhcpServer;
   readonly #reassembler: Reassembler;
   readonly #udp: UdpFlows;
+  readonly #echo: GatewayHandlers["echo"];
   /** Of the SYNs that requests came from. */
   readonly #quotes = new WeakMap<object, Quote>();
   /** The segment that is looked at. */
@@ -68,11 +69,12 @@ export class Gateway implements Disposable {
   constructor(config: GatewayConfig, handlers: GatewayHandlers, sink: FrameSink) {
     const clock = config.clock ?? systemClock;
     const { mtu } = config.link;
-    this.#addresses = new LinkAddresses(config.link, config.neighbours);
+    this.#addresses = new LinkAddresses(config.link);
     const sender = new PacketSender(this.#addresses, mtu, sink, this.drops);
     this.#sender = sender;
     this.#answers = new LinkAnswers(sender, this.#addresses, mtu, this.drops);
     this.#errors = new IcmpErrors(sender, this.#addresses, clock, this.drops);
+    this.#echo = handlers.echo?.bind(handlers);
     this.#dhcp = new DhcpServer(sender, this.#addresses, mtu, this.drops);
     this.#reassembler = new Reassembler({ ...REASSEMBLY_LIMITS, ...config.reassembly }, clock, this.drops);
     this.#udp = new UdpFlows({
@@ -253,9 +255,15 @@ export class Gateway implements Disposable {
     else if (this.#isEchoOfGateway(packet, message)) this.#answers.echo(packet, message);
     else if (version === 6 && this.#answers.neighbourDiscovery(packet, message)) return;
     else if (message.type === ICMP_TYPE[version].unreachable) this.#refusedByGuest(packet, message);
-    else if (message.type === ICMP_TYPE[version].echoRequest)
-      this.#errors.unreachable(quote(packet), "prohibited");
+    else if (message.type === ICMP_TYPE[version].echoRequest) this.#receiveEcho(packet, message);
     else this.drops.add("protocol");
+  }
+
+  /** Echo of somebody beyond the gateway. */
+  #receiveEcho(packet: IpPacket, message: IcmpMessage): void {
+    const answer = this.#echo?.(packet.destination) ?? "prohibited";
+    if (answer === "answer") this.#answers.echo(packet, message);
+    else this.#errors.unreachable(quote(packet), answer);
   }
 
   #isEchoOfGateway({ source, destination }: IpPacket, { type, code }: IcmpMessage): boolean {
@@ -268,6 +276,6 @@ export class Gateway implements Disposable {
   #refusedByGuest({ source }: IpPacket, { rest }: IcmpMessage): void {
     const quoted = parseQuotedPorts(rest.subarray(4));
     if (quoted?.protocol !== PROTOCOL.udp || !quoted.destination.equals(source)) this.drops.add("protocol");
-    else this.#udp.refused(quoted.destinationPort, quoted.source, quoted.sourcePort);
+    else this.#udp.refused(source, quoted.destinationPort, quoted.source, quoted.sourcePort);
   }
 }

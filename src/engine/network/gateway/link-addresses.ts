@@ -19,18 +19,29 @@ export class LinkAddresses {
   readonly guest: Pair;
   readonly gateway: Pair;
   readonly #others: readonly IpAddress[];
+  /** The guest's addresses in its group. */
+  readonly #group: readonly OwnAddress[];
 
-  /** `neighbours`: further addresses that are to be found at the gateway's MAC. */
-  constructor(link: GuestLink, neighbours: readonly IpAddress[] = []) {
+  constructor(link: GuestLink) {
     this.guestMac = parseMac(link.guest.mac);
     this.gatewayMac = parseMac(link.gateway.mac);
     this.guest = pairOf(link.guest);
     this.gateway = pairOf(link.gateway);
-    this.#others = [ROUTER_LINK_LOCAL, ...link.host, ...neighbours];
+    this.#others = [ROUTER_LINK_LOCAL, ...link.host];
+    this.#group = link.group ?? [];
   }
 
   isGuest(address: IpAddress): boolean {
-    return sameBytes(this.guest[address.version].address.bytes, address.bytes);
+    const { version, bytes } = address;
+    return (
+      sameBytes(this.guest[version].address.bytes, bytes) ||
+      this.#group.some((own) => sameBytes(own.address.bytes, bytes))
+    );
+  }
+
+  /** Within the network of the guest's group, and not its own: a fellow has it, or nobody. */
+  isFellow(address: IpAddress): boolean {
+    return this.#group.some((own) => isWithin(own, address)) && !this.isGuest(address);
   }
 
   isGateway(address: IpAddress): boolean {
@@ -43,23 +54,36 @@ export class LinkAddresses {
 
   /** Whether whoever asks for that address on the link is told the gateway's MAC. */
   answersFor(address: IpAddress): boolean {
-    return this.isGateway(address) || this.#others.some((other) => sameBytes(other.bytes, address.bytes));
+    return (
+      this.isGateway(address) ||
+      this.#others.some((other) => sameBytes(other.bytes, address.bytes)) ||
+      this.isFellow(address)
+    );
   }
 
   /** Within the network of the link, whether anybody has it or not. */
   isOnLink(address: IpAddress): boolean {
-    const own = this.gateway[address.version];
-    return sharesPrefix(own.address.bytes, address.bytes, own.prefix);
+    return isWithin(this.gateway[address.version], address);
   }
 
-  /** The address for all in the IPv4 network of the link. */
+  /** The address for all in an IPv4 network of the link. */
   isSubnetBroadcast(address: IpAddress): boolean {
-    if (address.version !== 4 || !this.isOnLink(address)) return false;
-    const { prefix } = this.gateway[4];
-    const hostBits = prefix >= 31 ? 0 : 2 ** (32 - prefix) - 1;
-    const low = new DataView(address.bytes.buffer, address.bytes.byteOffset).getUint32(0);
-    return hostBits !== 0 && (low & hostBits) >>> 0 === hostBits;
+    return address.version === 4 && [this.gateway[4], ...this.#group].some((own) => isLastOf(own, address));
   }
+}
+
+function isWithin(own: OwnAddress, address: IpAddress): boolean {
+  return (
+    own.address.version === address.version && sharesPrefix(own.address.bytes, address.bytes, own.prefix)
+  );
+}
+
+/** All bits that are not of the network are ones. */
+function isLastOf(own: OwnAddress, address: IpAddress): boolean {
+  if (!isWithin(own, address)) return false;
+  const hostBits = own.prefix >= 31 ? 0 : 2 ** (32 - own.prefix) - 1;
+  const low = new DataView(address.bytes.buffer, address.bytes.byteOffset).getUint32(0);
+  return hostBits !== 0 && (low & hostBits) >>> 0 === hostBits;
 }
 
 function pairOf(end: LinkEnd): Pair {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { groupLink } from "../guest-link.ts";
 import { ARP_REPLY, ARP_REQUEST, buildArp, parseArp } from "../packet/arp.ts";
 import { BROADCAST_MAC, ETHERTYPE, parseEthernet, writeEthernetHeader } from "../packet/ethernet.ts";
 import { ip } from "../testing/packets.ts";
@@ -21,8 +22,8 @@ function arpFrame(fields: Partial<Parameters<typeof buildArp>[0]>): Uint8Array {
 }
 
 describe("ARP", () => {
-  test.each(["10.209.0.1", "10.209.0.254", "10.209.0.9"])("%s is at the gateway's MAC", (target) => {
-    const wired = new WiredGateway({ neighbours: [ip("10.209.0.9")] });
+  test.each(["10.209.0.1", "10.209.0.254", "10.210.0.9"])("%s is at the gateway's MAC", (target) => {
+    const wired = new WiredGateway({ link: groupLink(2) });
     wired.gateway.receive(arpFrame({ target: ip(target) }));
     const frame = parseEthernet(wired.frames[0]!)!;
     expect([frame.destination, frame.source]).toEqual([GUEST_MAC, GATEWAY_MAC]);

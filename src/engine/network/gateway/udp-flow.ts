@@ -28,6 +28,8 @@ export class UdpFlow implements FlowAddress, AsyncIterable<Uint8Array> {
   readonly parties: Parties;
   /** Whether the other side has said anything; until then the flow is given up sooner. */
   replied = false;
+  /** It ended since nobody listens in the guest. */
+  refused = false;
   /** When the last datagram went in either direction, by the keeper's clock. */
   usedAt = 0;
   readonly #keeper: UdpFlowKeeper;
@@ -71,8 +73,10 @@ export class UdpFlow implements FlowAddress, AsyncIterable<Uint8Array> {
     this.#keeper.unreachable(this.#quote, code);
   }
 
-  close(): void {
+  /** `why`: the guest said that nobody listens there any more. */
+  close(why?: "refused"): void {
     if (this.closed) return;
+    this.refused = why === "refused";
     this.#gone.abort();
     for (const { length } of this.#queue) this.#keeper.release(length);
     this.#queue = [];

@@ -67,7 +67,7 @@ export class UdpFlows {
   }
 
   receive(packet: IpPacket, { sourcePort, destinationPort, payload }: UdpDatagram): void {
-    const key = keyOf(sourcePort, packet.destination, destinationPort);
+    const key = keyOf(packet.source, sourcePort, packet.destination, destinationPort);
     let flow = this.#flows.get(key);
     const isNew = flow === undefined;
     if (flow === undefined) {
@@ -92,7 +92,7 @@ export class UdpFlows {
 
   /** A flow towards the guest, which `flow.destination` is. Undefined if there is one with these addresses and ports. */
   open(flow: FlowAddress): UdpFlow | undefined {
-    const key = keyOf(flow.destinationPort, flow.source, flow.sourcePort);
+    const key = keyOf(flow.destination, flow.destinationPort, flow.source, flow.sourcePort);
     if (this.#flows.has(key)) return undefined;
     const parties = {
       guest: flow.destination,
@@ -106,8 +106,8 @@ export class UdpFlows {
   }
 
   /** The guest says that nobody listens at its port any more. */
-  refused(guestPort: number, remote: IpAddress, remotePort: number): void {
-    this.#flows.get(keyOf(guestPort, remote, remotePort))?.close();
+  refused(guest: IpAddress, guestPort: number, remote: IpAddress, remotePort: number): void {
+    this.#flows.get(keyOf(guest, guestPort, remote, remotePort))?.close("refused");
   }
 
   close(): void {
@@ -161,13 +161,17 @@ export class UdpFlows {
   }
 }
 
-/** Made as this for every datagram: ports and the remote address, two bytes a character. The guest's address is always the same. */
-function keyOf(guestPort: number, { bytes }: IpAddress, remotePort: number): string {
-  let key = String.fromCharCode(guestPort, remotePort);
-  for (let i = 0; i < bytes.length; i += 2) key += String.fromCharCode((bytes[i]! << 8) | bytes[i + 1]!);
-  return key;
+/** Made as this for every datagram: ports and addresses, two bytes a character. */
+function keyOf(guest: IpAddress, guestPort: number, remote: IpAddress, remotePort: number): string {
+  return String.fromCharCode(guestPort, remotePort) + charsOf(guest) + charsOf(remote);
 }
 
-function flowKey({ parties: { guestPort, remote, remotePort } }: UdpFlow): string {
-  return keyOf(guestPort, remote, remotePort);
+function charsOf({ bytes }: IpAddress): string {
+  let chars = "";
+  for (let i = 0; i < bytes.length; i += 2) chars += String.fromCharCode((bytes[i]! << 8) | bytes[i + 1]!);
+  return chars;
+}
+
+function flowKey({ parties: { guest, guestPort, remote, remotePort } }: UdpFlow): string {
+  return keyOf(guest, guestPort, remote, remotePort);
 }

@@ -1,4 +1,5 @@
 import { IpAddress } from "../../../contract/ip-address.ts";
+import { IpPrefix } from "../../../contract/ip-prefix.ts";
 import type { GuestLink } from "../guest-link.ts";
 
 /**
@@ -23,7 +24,11 @@ function isOfOneHost({ version, bytes }: IpAddress): boolean {
   return loopback || (bytes[0] === 0xfe && (bytes[1]! & 0xc0) === 0x80);
 }
 
-function isOnLink(address: IpAddress, { gateway, guest, host }: GuestLink): boolean {
+/** A group's whole network: nobody from outside may seem to be a fellow. */
+function isOnLink(address: IpAddress, { gateway, guest, host, group = [] }: GuestLink): boolean {
   const own = [...gateway.addresses, ...guest.addresses].map((end) => end.address);
-  return [...own, ...host].some((each) => each.equals(address));
+  return (
+    [...own, ...host].some((each) => each.equals(address)) ||
+    group.some((end) => IpPrefix.around(end.address, end.prefix).contains(address))
+  );
 }

@@ -10,8 +10,6 @@ export interface Landmarks {
   gateway: readonly IpAddress[];
   /** Those that stand for the host. */
   host: readonly IpAddress[];
-  /** Whether a fellow of the sandbox's group has it. Default: no group. */
-  isGroup?(address: IpAddress): boolean;
 }
 
 /** What is to be decided of a flow of the guest. */
@@ -29,7 +27,6 @@ export function questionOf(
     port: destinationPort,
     names: table.namesOf(destination),
     host: landmarks.host.some((each) => each.equals(destination)),
-    group: landmarks.isGroup?.(destination) ?? false,
   };
 }
 

@@ -24,6 +24,8 @@ export type Unreachable = "port" | "host" | "network" | "prohibited";
 
 /** Datagrams of one pair of addresses and ports; ends when it was idle for too long or was closed. */
 export interface GuestDatagrams extends FlowAddress, AsyncIterable<Uint8Array> {
+  /** It ended since nobody listens in the guest. */
+  readonly refused?: boolean;
   reply(payload: Uint8Array): void;
   unreachable(code: Unreachable): void;
   close(): void;

@@ -7,6 +7,7 @@ import type { LocalNames } from "../dns/local-answer.ts";
 import { CLASS_IN, TYPE } from "../dns/record-types.ts";
 import type { Resolver } from "../dns/resolver.ts";
 import { labelsOf } from "../dns/wire-name.ts";
+import type { GroupMember } from "../group/member.ts";
 import type { Landmarks } from "../outward/flow-question.ts";
 import { decideName, mayAnswer } from "../policy/name-policy.ts";
 import type { NetworkPolicy } from "../policy/policy.ts";
@@ -21,6 +22,8 @@ export interface ExplainContext {
   resolver: Resolver;
   local: LocalNames;
   landmarks: Landmarks;
+  /** Of the sandbox's group; undefined if it is in none. */
+  member: GroupMember | undefined;
   signal: AbortSignal;
 }
 
@@ -33,6 +36,10 @@ export async function explain(
   const literal = IpAddress.parse(question.host);
   if (literal !== undefined) return { addresses: [explainAddress(literal, [], question, context)] };
   const name = canonicalName(question.host);
+  const ofName = (addresses: readonly IpAddress[]): Addresses =>
+    addresses.map((address) => explainAddress(address, [name!], question, context));
+  const fellow = name === undefined ? undefined : context.member?.names.addressesOf(name);
+  if (fellow !== undefined) return { addresses: ofName(fellow) };
   if (name === undefined || question.direction === "ingress")
     throw new SandboxError(
       "invalid_argument",
@@ -41,8 +48,6 @@ export async function explain(
         hint: "Ask about a name such as example.com, or an address such as 93.184.216.34; for ingress, an address.",
       },
     );
-  const ofName = (addresses: readonly IpAddress[]): Addresses =>
-    addresses.map((address) => explainAddress(address, [name], question, context));
   const own = context.local.addressesOf(name);
   if (own !== undefined) return { addresses: ofName(own) };
   const { allowed, rule, reason } = decideName(context.policy, name);
@@ -83,10 +88,11 @@ function explainAddress(
   address: IpAddress,
   names: readonly string[],
   { direction, protocol, port }: NetworkQuestion,
-  { policy, landmarks }: ExplainContext,
+  { policy, landmarks, member }: ExplainContext,
 ): Addresses[number] {
   const host = direction === "egress" && landmarks.host.some((each) => each.equals(address));
-  const { verdict, place, steps } = policy.explain({ direction, protocol, address, port, names, host });
+  const asked = { direction, protocol, address, port };
+  const { verdict, place, steps } = member?.explain(asked) ?? policy.explain({ ...asked, names, host });
   return {
     address: address.text,
     place: place.name,

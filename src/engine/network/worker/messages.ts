@@ -28,6 +28,8 @@ export interface StackSettings {
 
 export interface StackOptions {
   id: string;
+  /** Of the sandbox: what fellows of its group know it by. */
+  name: string;
   link: LinkText;
   spec: StackSpec;
   settings: StackSettings;
@@ -41,6 +43,7 @@ export interface StackOptions {
 export interface LinkText {
   mtu: number;
   guest: EndText;
+  group?: EndText["addresses"] | undefined;
   gateway: EndText;
   host: string[];
 }
@@ -50,23 +53,26 @@ interface EndText {
   addresses: { address: string; prefix: number }[];
 }
 
-export function linkToText({ mtu, guest, gateway, host }: GuestLink): LinkText {
-  const end = ({ mac, addresses }: LinkEnd): EndText => ({
-    mac,
-    addresses: addresses.map(({ address, prefix }) => ({ address: address.text, prefix })),
-  });
-  return { mtu, guest: end(guest), gateway: end(gateway), host: host.map(({ text }) => text) };
-}
-
-export function linkFromText({ mtu, guest, gateway, host }: LinkText): GuestLink {
-  const end = ({ mac, addresses }: EndText): LinkEnd => ({
-    mac,
-    addresses: addresses.map(({ address, prefix }) => ({ address: IpAddress.parse(address)!, prefix })),
-  });
+export function linkToText({ mtu, guest, group, gateway, host }: GuestLink): LinkText {
+  const text = (addresses: LinkEnd["addresses"]): EndText["addresses"] =>
+    addresses.map(({ address, prefix }) => ({ address: address.text, prefix }));
   return {
     mtu,
-    guest: end(guest),
-    gateway: end(gateway),
+    guest: { mac: guest.mac, addresses: text(guest.addresses) },
+    group: group && text(group),
+    gateway: { mac: gateway.mac, addresses: text(gateway.addresses) },
+    host: host.map(({ text }) => text),
+  };
+}
+
+export function linkFromText({ mtu, guest, group, gateway, host }: LinkText): GuestLink {
+  const parsed = (addresses: EndText["addresses"]): LinkEnd["addresses"] =>
+    addresses.map(({ address, prefix }) => ({ address: IpAddress.parse(address)!, prefix }));
+  return {
+    mtu,
+    guest: { mac: guest.mac, addresses: parsed(guest.addresses) },
+    group: group && parsed(group),
+    gateway: { mac: gateway.mac, addresses: parsed(gateway.addresses) },
     host: host.map((text) => IpAddress.parse(text)!),
   };
 }

@@ -21,8 +21,8 @@ interface Waiting {
 const ANSWER_TIMEOUT_MS = 20_000;
 
 export class NetworkThread {
-  /** Sandboxes whose stacks are here. */
-  readonly sandboxes = new Set<string>();
+  /** Sandboxes whose stacks are here, and their groups. */
+  readonly sandboxes = new Map<string, string | undefined>();
   readonly #worker: Worker;
   readonly #hears: ThreadHears;
   readonly #waiting = new Map<number, Waiting>();

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import type { NetworkRecord } from "../../../contract/network-record.ts";
+import { Groups } from "../group/group.ts";
 import { LONE_LINK } from "../guest-link.ts";
 import { parseEthernet, parseMac } from "../packet/ethernet.ts";
 import { parseIpv4 } from "../packet/ipv4.ts";
@@ -35,12 +36,14 @@ async function stackWith(settings: StackSettings) {
   const stack = await SandboxStack.open(
     {
       id: "s",
+      name: "s",
       link: linkToText(LONE_LINK),
       spec: SPEC,
       settings,
       spared: false,
     },
     { onRecord: (record) => records.push(record), onEvent: () => {} },
+    new Groups(),
   );
   onTestFinished(() => stack[Symbol.asyncDispose]());
   await stack.connect(path, 5000);

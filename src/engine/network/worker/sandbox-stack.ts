@@ -8,10 +8,14 @@ import type {
   NetworkStatistics,
 } from "../../../contract/network-record.ts";
 import { parseTarget } from "../../../contract/network-rule.ts";
+import type { LocalNames } from "../dns/local-answer.ts";
 import { NameTable } from "../dns/name-table.ts";
 import { HostResolver } from "../dns/resolver.ts";
 import { DnsService } from "../dns/service.ts";
+import type { FlowAddress } from "../flow.ts";
 import { Gateway } from "../gateway/gateway.ts";
+import type { Groups } from "../group/group.ts";
+import type { GroupMember } from "../group/member.ts";
 import type { GuestLink } from "../guest-link.ts";
 import { PublishedPorts } from "../inward/inward.ts";
 import { FrameLink } from "../link/frame-link.ts";
@@ -38,7 +42,8 @@ import { QuestionRate } from "./question-rate.ts";
 import { surroundingsOf, unsurveyed } from "./surroundings.ts";
 
 /**
- * The whole network of one sandbox, put together: the link to its VMM, the gateway behind it, the policy, names, and the ways out and in.
+ * The whole network of one sandbox, put together: the link to its VMM, the gateway behind it, the policy, names, the ways out and in, and
+ * its part in a group.
  * The link may break and come back while the rest stays. Bounds: those of the parts, with the spec's limits.
  */
 
@@ -57,6 +62,8 @@ export class SandboxStack implements AsyncDisposable {
   readonly #buckets: Buckets;
   readonly #questions: QuestionRate;
   readonly #closed = new AbortController();
+  readonly #member: GroupMember | undefined;
+  readonly #names: LocalNames;
   #published: PublishedPorts | undefined;
   #dialer: LinkDialer | undefined;
   #wire: FrameLink | undefined;
@@ -65,7 +72,7 @@ export class SandboxStack implements AsyncDisposable {
   #bytesOut = 0;
   #bytesIn = 0;
 
-  private constructor(options: StackOptions, hears: StackHears) {
+  private constructor(options: StackOptions, hears: StackHears, groups: Groups) {
     const { spec, settings } = options;
     const { limits } = spec;
     const link = linkFromText(options.link);
@@ -78,13 +85,14 @@ export class SandboxStack implements AsyncDisposable {
     this.#landmarks = { gateway: link.gateway.addresses.map(({ address }) => address), host: link.host };
     const { resolvers } = settings;
     this.#resolver = new HostResolver(resolvers === undefined ? {} : { servers: async () => resolvers });
+    this.#names = localNamesOf(link, () => this.#member?.names);
     const table = new NameTable();
     this.#questions = new QuestionRate(limits.queriesPerSecond);
     const dns = new DnsService({
       policy: () => this.#outward.policy,
       resolver: this.#resolver,
       table,
-      local: localNamesOf(link),
+      local: this.#names,
       mayAsk: () => this.#questions.take(),
       onQuestion: (record) => hears.onRecord({ kind: "name", time: new Date().toISOString(), ...record }),
     });
@@ -103,14 +111,19 @@ export class SandboxStack implements AsyncDisposable {
     });
     this.#gateway = new Gateway(
       { link, tcp: { connections: limits.connections } },
-      { tcp: (request) => this.#outward.tcp(request), udp: (flow) => this.#outward.udp(flow) },
+      {
+        tcp: (request) => (this.#memberFor(request) ?? this.#outward).tcp(request),
+        udp: (flow) => (this.#memberFor(flow) ?? this.#outward).udp(flow),
+        echo: (destination) => this.#member?.echo(destination) ?? "prohibited",
+      },
       { send: (parts) => this.#send(parts) },
     );
+    this.#member = this.#joinGroup(options, groups);
   }
 
   /** Throws what a rule, a set, a published port or a capture file is wrong with; nothing is left then. */
-  static async open(options: StackOptions, hears: StackHears): Promise<SandboxStack> {
-    const stack = new SandboxStack(options, hears);
+  static async open(options: StackOptions, hears: StackHears, groups: Groups): Promise<SandboxStack> {
+    const stack = new SandboxStack(options, hears, groups);
     try {
       if (options.pcapFile !== undefined) {
         const { PcapWriter } = await import("../link/pcap-writer.ts");
@@ -158,14 +171,17 @@ export class SandboxStack implements AsyncDisposable {
     this.#outward.limitConnections(connections);
     this.#outward.update(policy);
     this.#published?.recheck(policy);
+    this.#member?.limitConnections(connections);
+    this.#member?.recheck();
   }
 
   test(question: NetworkQuestion): Promise<NetworkExplanation> {
     return explain(question, {
       policy: this.#outward.policy,
       resolver: this.#resolver,
-      local: localNamesOf(this.#link),
+      local: this.#names,
       landmarks: this.#landmarks,
+      member: this.#member,
       signal: this.#closed.signal,
     });
   }
@@ -174,13 +190,14 @@ export class SandboxStack implements AsyncDisposable {
     return {
       bytesOut: this.#bytesOut,
       bytesIn: this.#bytesIn,
-      connections: this.#outward.size + (this.#published?.size ?? 0),
+      connections: this.#outward.size + (this.#published?.size ?? 0) + (this.#member?.size ?? 0),
       dropped: this.#gateway.drops.all(),
     };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed.abort();
+    this.#member?.[Symbol.dispose]();
     this.#published?.[Symbol.dispose]();
     this.#outward.close();
     this.#gateway[Symbol.dispose]();
@@ -205,6 +222,26 @@ export class SandboxStack implements AsyncDisposable {
       },
       { lost: spared ? lost : undefined },
     );
+  }
+
+  #joinGroup({ name, spec }: StackOptions, groups: Groups): GroupMember | undefined {
+    const { group: addresses } = this.#link;
+    if (spec.group === undefined || addresses === undefined) return undefined;
+    return groups.join(spec.group, {
+      name,
+      addresses,
+      policy: () => this.#outward.policy,
+      gateway: this.#gateway,
+      unreachable: (flow, code) => this.#gateway.unreachable(flow, code),
+      connections: spec.limits.connections,
+      ...this.#buckets,
+      audit: (record) => this.#audit(record),
+    });
+  }
+
+  /** Who takes what goes to an address of the group. */
+  #memberFor({ destination }: FlowAddress): GroupMember | undefined {
+    return this.#member?.covers(destination) ? this.#member : undefined;
   }
 
   #policyOf({ scope, rules }: StackSpec, { sets }: StackSettings): NetworkPolicy {

@@ -35,12 +35,12 @@ export function unsurveyed({ version }: IpAddress): Promise<void> | undefined {
 }
 
 /** What is around a sandbox on this link. */
-export function surroundingsOf({ gateway, guest }: GuestLink): Surroundings {
+export function surroundingsOf({ gateway, guest, group = [] }: GuestLink): Surroundings {
   // So that it is known when the guest comes.
   nat64.prefixes();
   return {
     hostAddresses,
-    ownNetworks: [...gateway.addresses, ...guest.addresses].map(({ address, prefix }) =>
+    ownNetworks: [...gateway.addresses, ...guest.addresses, ...group].map(({ address, prefix }) =>
       IpPrefix.around(address, prefix),
     ),
     translators: () => nat64.prefixes(),

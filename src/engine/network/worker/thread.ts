@@ -1,7 +1,9 @@
 import { enableCompileCache } from "node:module";
 import { parentPort } from "node:worker_threads";
 import { SandboxError } from "../../../contract/errors.ts";
-import type { CallName, Calls, FromThread, ToThread } from "./messages.ts";
+import type { NetworkRecord } from "../../../contract/network-record.ts";
+import { Groups } from "../group/group.ts";
+import type { CallName, Calls, FromThread, NetworkEvent, ToThread } from "./messages.ts";
 import { RecordBatch } from "./record-batch.ts";
 import { SandboxStack } from "./sandbox-stack.ts";
 
@@ -16,6 +18,8 @@ interface Entry {
   batch: RecordBatch;
 }
 
+/** All members of a group are on one thread. */
+const groups = new Groups();
 const entries = new Map<string, Entry>();
 /** Those that are being opened: one that is to go meanwhile must not be left behind. */
 const opening = new Map<string, Promise<SandboxStack>>();
@@ -35,10 +39,11 @@ const answering: Answering = {
     if (entries.has(id) || opening.has(id))
       throw new SandboxError("internal", `the network of sandbox '${id}' is attached twice`);
     const batch = new RecordBatch((records) => say({ say: "records", id, records }));
-    const open = SandboxStack.open(options, {
-      onRecord: (record) => batch.add(record),
-      onEvent: (event) => say({ say: "event", id, event }),
-    });
+    const hears = {
+      onRecord: (record: NetworkRecord) => batch.add(record),
+      onEvent: (event: NetworkEvent) => say({ say: "event", id, event }),
+    };
+    const open = SandboxStack.open(options, hears, groups);
     opening.set(id, open);
     try {
       const stack = await open;
