@@ -1,9 +1,11 @@
 import type { Socket } from "node:net";
 import { join } from "node:path";
-import { IpAddress } from "../../../../contract/ip-address.ts";
-import { checksumOf, onesSum } from "../../packet/checksum.ts";
+import type { IpAddress } from "../../../../contract/ip-address.ts";
+import { parseIpv4 } from "../../packet/ipv4.ts";
+import { parseIpv6 } from "../../packet/ipv6.ts";
 import { TCP_PROTOCOL } from "../../packet/tcp.ts";
 import { BridgedNamespace } from "../../testing/namespace.ts";
+import { ipPacket } from "../../testing/packets.ts";
 import { TcpLayer, type TcpLayerOptions } from "../layer.ts";
 import type { TcpRequest } from "../request.ts";
 
@@ -79,25 +81,17 @@ export class KernelGuest implements AsyncDisposable {
     this.#rest = rest;
   }
 
-  /** IPv4 without options or fragments is all that Linux sends here. */
-  #receivePacket(packet: Buffer): void {
-    if (packet[0] !== 0x45 || packet[9] !== TCP_PROTOCOL) return;
-    const source = new IpAddress(packet.subarray(12, 16));
-    const destination = new IpAddress(packet.subarray(16, 20));
-    this.layer.receive(source, destination, packet.subarray(20, packet.readUInt16BE(2)));
+  /** Without IPv4's options, extension headers or fragments, none of which Linux sends here. */
+  #receivePacket(bytes: Buffer): void {
+    const packet = bytes[0]! >>> 4 === 6 ? parseIpv6(bytes) : parseIpv4(bytes);
+    if (packet?.protocol === TCP_PROTOCOL)
+      this.layer.receive(packet.source, packet.destination, packet.payload);
   }
 
   #send(from: IpAddress, to: IpAddress, header: Uint8Array, payload: Uint8Array): boolean {
-    const ip = Buffer.alloc(24);
-    const length = 20 + header.length + payload.length;
-    ip.writeUInt32BE(length, 0);
-    ip.writeUInt16BE(0x4500, 4);
-    ip.writeUInt16BE(length, 6);
-    ip.writeUInt16BE(0x4000, 10);
-    ip.writeUInt16BE(0x4006, 12);
-    ip.set(from.bytes, 16);
-    ip.set(to.bytes, 20);
-    ip.writeUInt16BE(checksumOf(onesSum(ip.subarray(4))), 14);
-    return this.#link?.write(Buffer.concat([ip, header, payload])) ?? false;
+    const packet = ipPacket({ source: from, destination: to, protocol: TCP_PROTOCOL }, header, payload);
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(packet.length);
+    return this.#link?.write(Buffer.concat([length, packet])) ?? false;
   }
 }

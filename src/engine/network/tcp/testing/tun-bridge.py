@@ -29,7 +29,7 @@ def inward(link, tun):
         os.write(tun, exactly(link, length))
 
 
-path, mtu = sys.argv[1:]
+path, mtu = sys.argv[1], int(sys.argv[2])
 tun = os.open("/dev/net/tun", os.O_RDWR)
 fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", b"guest0", IFF_TUN | IFF_NO_PI))
 for command in (
@@ -37,6 +37,8 @@ for command in (
     "ip addr add 10.209.0.2/24 dev guest0",
     f"ip link set guest0 mtu {mtu} up",
     "ip route add default dev guest0",
+    # Smaller than what IPv6 needs there is none.
+    *(["ip addr add fd6d:7362::2/64 dev guest0 nodad", "ip -6 route add default dev guest0"] if mtu >= 1280 else []),
 ):
     subprocess.run(command.split(), check=True)
 link = socket.socket(socket.AF_UNIX)
