@@ -87,7 +87,7 @@ export class Internet implements AsyncDisposable {
     const pki = await mkdtemp(join(this.folder, ".pki-"));
     const addresses = [PUBLIC_ADDRESS, PUBLIC_ADDRESS_6];
     this.#certificates = await makeCertificates(pki, NAMES, addresses);
-    const settings: ServerSettings = { ...this.#certificates, folder: this.folder, zone: ZONE };
+    const settings: ServerSettings = { ...this.#certificates, folder: this.folder, addresses, zone: ZONE };
     await this.serve([...NODE, SERVERS, JSON.stringify(settings)]);
   }
 }

@@ -31,6 +31,9 @@ jq               jq                reads JSON as the guide does
 iproute2         ip                gives the networks of tests their addresses
 python3          python3           speaks for the guests of those networks
 openssl          openssl           makes certificates for it
+git              git               serves repositories in those networks
+dropbear-bin     dropbear          serves SSH in those networks
+openssh-client   ssh-keygen        makes keys for that
 shellcheck       shellcheck        checks the shell scripts
 '
 

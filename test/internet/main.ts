@@ -8,7 +8,8 @@ import { answerWebSockets, serveWeb } from "./web.ts";
 
 /**
  * All servers of the test's internet in one process, which `Internet` starts in the namespace that stands for it: the web on 80 and 443
- * (HTTP/2 too), names on 53, echo on 7 and 5000. They listen on all addresses of both families.
+ * (HTTP/2 too), names on 53, echo on 7 and 5000. They listen on all
+ * addresses of both families.
  */
 
 const settings = JSON.parse(process.argv[2]!) as ServerSettings;
@@ -24,8 +25,8 @@ answerWebSockets(secure);
 await Promise.all([
   new Promise<void>((resolve) => plain.listen(80, "::", resolve)),
   new Promise<void>((resolve) => secure.listen(443, "::", resolve)),
-  serveEcho(7),
-  serveEcho(5000),
+  serveEcho(7, settings.addresses),
+  serveEcho(5000, settings.addresses),
   serveNames(53, settings.zone),
 ]);
 console.log("listening");

@@ -5,6 +5,8 @@ export interface ServerSettings {
   /** PEM files. */
   certificate: string;
   key: string;
+  /** On these is UDP served. */
+  addresses: readonly string[];
   /** What the name server knows, in the words of zone files: `a.example 60 A 192.0.2.1`. */
   zone: readonly string[];
 }

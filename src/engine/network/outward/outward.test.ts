@@ -37,7 +37,7 @@ test("what is denied is reset at once and not dialled; on port 80 a page says wh
   const { open, exchange, dialled, audit } = outwardOf({});
   expect(await open("10.0.0.1").told).toBe("reset");
   const { answer } = await exchange("10.0.0.1", 80, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-  expect(answer).toMatch(/^HTTP\/1\.1 403 Forbidden\r\n/);
+  expect(answer).toMatch(/^HTTP\/1\.1 403 Forbidden by scope public\r\n/);
   expect(answer).toContain("Decided by: scope public");
   expect(dialled).toEqual([]);
   expect(audit.map(({ allowed, port }) => [allowed, port])).toEqual([
