@@ -1,6 +1,7 @@
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import { stripVTControlCharacters } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { allMetrics, Sandbox } from "../sdk/index.ts";
 import { TestHome } from "../sdk/testing/test-home.ts";
@@ -55,33 +56,73 @@ test("top without a terminal is a plain table", async () => {
   expect(stdout).not.toContain("\x1b");
 });
 
+interface Step {
+  /** What is to be seen first, behind what the step before waited for. */
+  seen: RegExp;
+  /** @param device of the terminal */
+  act(type: (keys: string) => void, device: string): void;
+}
+
 /** In a terminal of `script`'s, which takes its keys from its own stdin. */
-async function topInTerminal(act: (child: ReturnType<typeof spawn>) => void) {
-  const command = `stty rows 20 cols 80; exec ${process.execPath} --disable-warning=ExperimentalWarning ${MAIN} top --interval 100ms`;
+async function topInTerminal(...steps: Step[]) {
+  const command = `stty rows 20 cols 80; tty; exec ${process.execPath} --disable-warning=ExperimentalWarning ${MAIN} top --interval 100ms`;
   const child = spawn("script", ["-qefc", command, "/dev/null"], {
     env: { ...home.env, TERM: "xterm" },
     stdio: ["pipe", "pipe", "inherit"],
   });
-  let seen = "";
-  let acted = false;
+  let all = "";
+  let from = 0;
   child.stdout.on("data", (chunk: Buffer) => {
-    seen += chunk;
-    // The second look has the CPU.
-    if (acted || !/box +0\.0 %/.test(seen)) return;
-    acted = true;
-    act(child);
+    all += chunk;
+    const [step] = steps;
+    const found = step?.seen.exec(all.slice(from));
+    if (step === undefined || !found) return;
+    from += found.index + found[0].length;
+    steps.shift();
+    step.act((keys) => child.stdin.write(keys), /^\S+/.exec(all)![0]);
   });
   const [code] = await once(child, "close");
-  return { code: code as number, seen };
+  return { code: code as number, seen: all.slice(all.indexOf("\n") + 1) };
 }
+
+// The second look has the CPU.
+const LIVE = /box +0\.0 %/;
 
 test.each([
   ["q", "q"],
   ["Ctrl-C", "\x03"],
 ])("top in a terminal is live until %s, and leaves it as it was", async (_name, key) => {
-  const { code, seen } = await topInTerminal((child) => child.stdin!.write(key));
+  const { code, seen } = await topInTerminal({ seen: LIVE, act: (type) => type(key) });
   expect(code).toBe(0);
   expect(seen.startsWith("\x1b[?1049h\x1b[?25l")).toBe(true);
   expect(seen.endsWith("\x1b[?25h\x1b[?1049l")).toBe(true);
   expect(seen.split("\x1b[?1049l")).toHaveLength(2);
 });
+
+test("top in a terminal follows its size", async () => {
+  const CLEAR = "\x1b[H\x1b[2J";
+  const resized = (rows: number, cols: number) => (_: unknown, device: string) =>
+    execFileSync("stty", ["-F", device, "rows", String(rows), "cols", String(cols)]);
+  const { seen } = await topInTerminal(
+    { seen: LIVE, act: resized(5, 30) },
+    { seen: /\[2J.*\nbox.*\nbox/s, act: resized(3, 60) },
+    { seen: /\[2J.*quits.*quits/s, act: (type) => type("q") },
+  );
+  const [first, narrow, low] = seen.split(CLEAR).map(pictures);
+  expect(height(first!)).toBe(4);
+  expect(width(first!)).toBeGreaterThan(60);
+  // The last row and the last column stay free.
+  expect([height(narrow!), width(narrow!)]).toEqual([4, 29]);
+  expect(height(low!)).toBe(2);
+});
+
+/** What was drawn one upon the other, as lines without what moves the cursor. */
+function pictures(text: string): string[][] {
+  return text
+    .split("\x1b[J")
+    .slice(0, -1)
+    .map((picture) => stripVTControlCharacters(picture).replaceAll("\r", "").split("\n"));
+}
+
+const height = (drawn: string[][]) => Math.max(...drawn.map((lines) => lines.length));
+const width = (drawn: string[][]) => Math.max(...drawn.flat().map((line) => line.length));
