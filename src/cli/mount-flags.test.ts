@@ -6,6 +6,7 @@ import { parseTmpfs, parseVolume } from "./mount-flags.ts";
 test.each([
   ["data:/data", { type: "volume", name: "data", target: "/data" }],
   ["data:/data:ro", { type: "volume", name: "data", target: "/data", readOnly: true }],
+  ["data:/data:dirsync", { type: "volume", name: "data", target: "/data", dirSync: true }],
   ["data:/data/:rw", { type: "volume", name: "data", target: "/data" }],
   ["/srv/x:/srv", { type: "folder", source: "/srv/x", target: "/srv" }],
   [".:/srv", { type: "folder", source: resolve("."), target: "/srv" }],
@@ -27,6 +28,8 @@ test.each([
   ["data:/data:ro:x", "more than one list"],
   ["data:/data:ro,ro", "says 'ro' twice"],
   ["data:/data:ro,rw", "both ro and rw"],
+  ["data:/data:ro,dirsync", "both ro and dirsync"],
+  ["./s:/srv:dirsync", "no option 'dirsync'"],
   ["data:/data:uid=1", "no option 'uid'"],
   ["./s:/srv:uid=me", "is no number"],
   ["./s:/srv:size=1G", "no option 'size'"],

@@ -19,7 +19,7 @@ export function addMountFlags(command: Command): Command {
     .option(
       "-v, --volume <SOURCE:DIR>",
       "mount a volume by its name, or a folder of the host by its path (./src, /srv, ~/src); " +
-        "behind it :ro and for folders ,uid=N,gid=N (repeatable)",
+        "behind it :ro, for volumes :dirsync, for folders ,uid=N,gid=N (repeatable)",
       collect,
     )
     .option("--tmpfs <DIR>", "mount memory; behind it :size=64M,mode=1777 (repeatable)", collect);
@@ -43,9 +43,13 @@ export function parseVolume(text: string): MountInput {
   const readOnly = options.has("ro");
   if (readOnly && options.has("rw")) throw invalid(`${flag} is both ro and rw`);
   const isFolder = /^[./~]/.test(source);
-  refuseOthers(options, isFolder ? ["ro", "rw", "uid", "gid"] : ["ro", "rw"], flag);
+  refuseOthers(options, isFolder ? ["ro", "rw", "uid", "gid"] : ["ro", "rw", "dirsync"], flag);
   const base = { target, ...(readOnly && { readOnly }) };
-  if (!isFolder) return { type: "volume", name: source, ...base };
+  if (!isFolder) {
+    const dirSync = options.has("dirsync");
+    if (dirSync && readOnly) throw invalid(`${flag} is both ro and dirsync`);
+    return { type: "volume", name: source, ...base, ...(dirSync && { dirSync }) };
+  }
   const uid = options.get("uid");
   const gid = options.get("gid");
   return {

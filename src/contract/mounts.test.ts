@@ -12,7 +12,7 @@ test("fills in what is left out", () => {
       tmpfs("/scratch"),
     ]),
   ).toEqual([
-    { type: "volume", name: "data", target: "/data", readOnly: false },
+    { type: "volume", name: "data", target: "/data", readOnly: false, dirSync: false },
     { type: "folder", source: "/srv", target: "/srv", readOnly: false, uid: 1000 },
     { type: "tmpfs", target: "/scratch", sizeMiB: 64, mode: 0o1777 },
   ]);

@@ -39,7 +39,12 @@ export const volumeMount = z
     name: volumeName.meta({ description: "Name of the volume. One that does not exist is created." }),
     target,
     readOnly,
+    dirSync: z.boolean().default(false).meta({
+      description:
+        "Whether a file that was made, removed or renamed is so on the disk at once, as with mount(8)'s `dirsync`, and not within seconds.",
+    }),
   })
+  .refine((mount) => !(mount.readOnly && mount.dirSync), "a volume that is only read has nothing to sync")
   .meta({ id: "VolumeMount" });
 
 export const folderMount = z

@@ -107,7 +107,14 @@ export function encodePrepare(id: number, network: GuestNetwork | undefined): Bu
 /** A file system to be added to the root. `target`: absolute path in the sandbox. */
 export type GuestMount =
   | { type: "tmpfs"; target: string; sizeBytes: number; mode: number }
-  | { type: "volume"; target: string; disk: string; sizeBytes: number; readOnly: boolean };
+  | {
+      type: "volume";
+      target: string;
+      disk: string;
+      sizeBytes: number;
+      readOnly: boolean;
+      dirSync: boolean;
+    };
 
 export function encodeMount(id: number, mount: GuestMount): Buffer {
   const base = {
@@ -118,7 +125,12 @@ export function encodeMount(id: number, mount: GuestMount): Buffer {
     size: uint64(mount.sizeBytes, "sizeBytes"),
   };
   if (mount.type === "tmpfs") return encodeMessage({ ...base, mode: uint64(mount.mode, "mode") });
-  return encodeMessage({ ...base, disk: text(mount.disk), read_only: mount.readOnly });
+  return encodeMessage({
+    ...base,
+    disk: text(mount.disk),
+    read_only: mount.readOnly,
+    dir_sync: mount.dirSync,
+  });
 }
 
 export function encodePing(id: number): Buffer {

@@ -128,14 +128,27 @@ describe("setup", () => {
     };
     await session.open({ setup });
     await session.connection.mount({ type: "tmpfs", target: "/scratch", sizeBytes: 4096, mode: 0o1777 });
-    const volume = { target: "/etc/passwd", disk: "volume1", sizeBytes: 2 ** 32, readOnly: true };
+    const volume = {
+      target: "/etc/passwd",
+      disk: "volume1",
+      sizeBytes: 2 ** 32,
+      readOnly: true,
+      dirSync: false,
+    };
     await expect(session.connection.mount({ type: "volume", ...volume })).rejects.toMatchObject({
       code: "invalid_argument",
       message: "/etc/passwd is no folder",
     });
     expect(asked).toMatchObject([
       { op: "mount", type: "tmpfs", target: "/scratch", size: 4096, mode: 0o1777 },
-      { op: "mount", type: "volume", target: "/etc/passwd", disk: "volume1", read_only: true },
+      {
+        op: "mount",
+        type: "volume",
+        target: "/etc/passwd",
+        disk: "volume1",
+        read_only: true,
+        dir_sync: false,
+      },
     ]);
   });
 

@@ -37,10 +37,11 @@ export async function mountAll(
         break;
       }
       case "volume": {
-        const { readOnly, name } = mount;
+        const { name, readOnly, dirSync } = mount;
         const disk = `volume${disks.indexOf(mount)}`;
         const { sizeMiB } = await volumes.get(name);
-        await agent.mount({ type: "volume", target, disk, readOnly, sizeBytes: sizeMiB * 1024 ** 2 }, wait);
+        const sizeBytes = sizeMiB * 1024 ** 2;
+        await agent.mount({ type: "volume", target, disk, readOnly, dirSync, sizeBytes }, wait);
         break;
       }
       case "folder":

@@ -49,6 +49,7 @@ func parseMount(m wire.Item) (o root.Mount, fail *failure.Failure) {
 			return bad("disk must be a volume's serial")
 		}
 		o.ReadOnly = m.Get("read_only").True()
+		o.DirSync = m.Get("dir_sync").True()
 	default:
 		name, _ := kind.Text()
 		return o, failure.New(failure.Unsupported, "the guest agent has no mounts of type \""+name+"\"")

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"testing"
 
 	"microsandbox/agent/internal/root"
@@ -31,14 +32,19 @@ func TestMount(t *testing.T) {
 		t.Fatal("a tmpfs was refused")
 	}
 	volume := []field{{"type", "volume"}, {"target", "/data"}, {"size", uint64(1 << 32)}, {"disk", "volume3"}, {"read_only", true}}
+	synced := []field{{"type", "volume"}, {"target", "/db"}, {"size", uint64(1 << 32)}, {"disk", "volume4"}, {"dir_sync", true}}
 	if fail := h.mount(volume...).Get("error"); fail.Kind() != wire.Absent {
 		t.Fatal("a volume was refused")
+	}
+	if fail := h.mount(synced...).Get("error"); fail.Kind() != wire.Absent {
+		t.Fatal("a volume with dir_sync was refused")
 	}
 	want := []root.Mount{
 		{Target: "/scratch", Size: 1 << 20, Mode: 0o1777},
 		{Target: "/data", Disk: "volume3", ReadOnly: true, Size: 1 << 32},
+		{Target: "/db", Disk: "volume4", DirSync: true, Size: 1 << 32},
 	}
-	if len(h.vm.mounts) != 2 || h.vm.mounts[0] != want[0] || h.vm.mounts[1] != want[1] {
+	if !slices.Equal(h.vm.mounts, want) {
 		t.Fatalf("mounted %+v", h.vm.mounts)
 	}
 	for name, change := range map[string]field{
@@ -63,7 +69,7 @@ func TestMount(t *testing.T) {
 			t.Errorf("%s was not refused", name)
 		}
 	}
-	if len(h.vm.mounts) != 2 {
+	if len(h.vm.mounts) != len(want) {
 		t.Error("what was refused was mounted")
 	}
 }

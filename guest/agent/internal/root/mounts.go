@@ -14,6 +14,7 @@ type Mount struct {
 	Target   string // absolute; made if it is missing
 	Disk     string // role of the disk, for a volume; "" for a tmpfs
 	ReadOnly bool
+	DirSync  bool   // a volume's: what is made, removed or renamed in a folder is so on the disk before the call returns
 	Size     uint64 // bytes; a volume's file system is grown to it if it is smaller
 	Mode     uint64 // a tmpfs's
 }
@@ -46,6 +47,9 @@ func (r *Root) addVolume(disks map[string]string, m Mount) *failure.Failure {
 	flags := uintptr(volumeFlags)
 	if m.ReadOnly {
 		flags |= syscall.MS_RDONLY
+	}
+	if m.DirSync {
+		flags |= syscall.MS_DIRSYNC
 	}
 	if err := mount(disk, m.Target, "ext4", flags, upperData); err != nil {
 		return failed("mount the volume on "+m.Target, err)
