@@ -32,7 +32,10 @@ export class IpAddress {
   }
 
   equals(other: IpAddress): boolean {
-    return this.version === other.version && this.bytes.every((byte, i) => byte === other.bytes[i]);
+    if (this.version !== other.version) return false;
+    // Asked for each packet: every() takes four times as long.
+    for (let i = 0; i < this.bytes.length; i++) if (this.bytes[i] !== other.bytes[i]) return false;
+    return true;
   }
 
   toString(): string {
