@@ -112,6 +112,7 @@ const messages: Record<string, CborValue> = {
     timings: { entropy: 90, clock: 11, root: 5_200 },
   },
   ping: { op: "ping", id: 3 },
+  "ping that sets the clock": { op: "ping", id: 3, set_time_ns: 1_767_225_660_000_000_000n },
   "reply to ping": {
     op: "reply",
     id: 3,

@@ -117,6 +117,18 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/stop.ts"),
   },
   {
+    name: "pause",
+    group: SANDBOXES,
+    summary: "have a sandbox stand still",
+    load: () => import("./commands/pause.ts"),
+  },
+  {
+    name: "resume",
+    group: SANDBOXES,
+    summary: "have a paused sandbox go on",
+    load: () => import("./commands/resume.ts"),
+  },
+  {
     name: "kill",
     group: SANDBOXES,
     summary: "end a sandbox at once",

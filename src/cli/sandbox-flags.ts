@@ -37,6 +37,7 @@ export interface SandboxFlags extends ProcessFlags, MountFlags, CopyFlags, Inlin
   shell?: string;
   maxDuration?: number;
   idleTimeout?: number;
+  onIdle?: "stop" | "pause";
   pull?: PullPolicy;
   platform?: string;
 }
@@ -94,6 +95,12 @@ export function addSandboxFlags(command: Command): Command {
       "stop it when it was idle for so long, as 5m (default: never)",
       parseMilliseconds,
     )
+    .addOption(
+      new Option(
+        "--on-idle <WHAT>",
+        "what is done then: stop, or pause until it is used (default: stop)",
+      ).choices(["stop", "pause"]),
+    )
     .option("--shell <PATH>", "shell of the SDK's shell() (default: /bin/sh)")
     .addOption(
       new Option(
@@ -130,6 +137,7 @@ export function specOf(image: string, flags: SandboxFlags): SandboxSpecInput & {
     ...(flags.shell !== undefined && { shell: flags.shell }),
     ...(flags.maxDuration !== undefined && { maxDurationMs: flags.maxDuration }),
     ...(flags.idleTimeout !== undefined && { idleTimeoutMs: flags.idleTimeout }),
+    ...(flags.onIdle !== undefined && { onIdle: flags.onIdle }),
     ...(flags.pull !== undefined && { pull: flags.pull }),
     ...(flags.platform !== undefined && { platform: flags.platform }),
   };

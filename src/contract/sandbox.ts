@@ -115,7 +115,10 @@ export const sandboxSpec = z
     }),
     idleTimeoutMs: z.int().min(1).max(MAX_LIFETIME_MS).optional().meta({
       description:
-        "Stop the sandbox when for so many milliseconds no process that a client started has run, and nothing was read from it or written to it. Default: never.",
+        "Stop the sandbox, or pause it, when for so many milliseconds no process that a client started has run, nothing was read from it or written to it, and nobody has connected to its ports. Default: never.",
+    }),
+    onIdle: z.enum(["stop", "pause"]).default("stop").meta({
+      description: "What is done with it then. One that is paused goes on by itself when it is used.",
     }),
     autoRemove: z.boolean().default(false).meta({ description: "Remove the sandbox when it stops." }),
   })

@@ -83,6 +83,10 @@ export interface Sandboxes {
   list(filter?: { states?: SandboxState[]; labels?: Record<string, string> }): SandboxInfo[];
   /** Starts a stopped or failed sandbox with the disk it had. */
   start(ref: string, context?: OperationContext): Promise<SandboxInfo>;
+  /** Has its VM stand still, with all that is in its memory. @throws `invalid_state` if it does not run */
+  pause(ref: string): Promise<SandboxInfo>;
+  /** Has it go on, with the right time. Whoever uses it has it go on too. @throws `invalid_state` if it is not paused */
+  resume(ref: string): Promise<SandboxInfo>;
   /** TERM to all, then KILL after `graceMs` (default 5,000), then power off. */
   stop(ref: string, options?: { graceMs?: number }): Promise<SandboxInfo>;
   /** Ends the VM at once. */

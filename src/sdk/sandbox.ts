@@ -179,6 +179,16 @@ export class Sandbox implements AsyncDisposable {
     return this.#update("POST", "/begin", "begin", options, QUICK_MS);
   }
 
+  /** Has it stand still, with all that is in its memory. Whoever uses it has it go on; so does {@link resume}. */
+  pause(options: CallOptions = {}): Promise<SandboxInfo> {
+    return this.#update("POST", "/pause", "pause", options, QUICK_MS);
+  }
+
+  /** Has it go on after a {@link pause}. */
+  resume(options: CallOptions = {}): Promise<SandboxInfo> {
+    return this.#update("POST", "/resume", "resume", options, QUICK_MS);
+  }
+
   /** Stops it: TERM to all processes, KILL after `graceMs` (default 5,000 ms), then power off. */
   stop(options: CallOptions & { graceMs?: number | undefined } = {}): Promise<SandboxInfo> {
     const { graceMs = 5000 } = options;

@@ -79,6 +79,27 @@ const start = createRoute({
   responses: { 200: json(sandboxInfo, "The running sandbox."), ...failure },
 });
 
+const pause = createRoute({
+  method: "post",
+  path: "/v1/sandboxes/{ref}/pause",
+  operationId: "pauseSandbox",
+  summary: "Have a sandbox stand still",
+  description: "It keeps all that is in its memory, and goes on when it is resumed or used.",
+  tags,
+  request: { params: refParam },
+  responses: { 200: json(sandboxInfo, "The paused sandbox."), ...failure },
+});
+
+const resume = createRoute({
+  method: "post",
+  path: "/v1/sandboxes/{ref}/resume",
+  operationId: "resumeSandbox",
+  summary: "Have a paused sandbox go on",
+  tags,
+  request: { params: refParam },
+  responses: { 200: json(sandboxInfo, "The running sandbox."), ...failure },
+});
+
 const stop = createRoute({
   method: "post",
   path: "/v1/sandboxes/{ref}/stop",
@@ -143,6 +164,8 @@ export function addSandboxRoutes(api: OpenAPIHono, { engine }: ApiContext): void
     const { ref } = c.req.valid("param");
     return longOperation(c, 200, (context) => sandboxes.start(ref, context)) as never;
   });
+  api.openapi(pause, async (c) => c.json(await sandboxes.pause(c.req.valid("param").ref), 200));
+  api.openapi(resume, async (c) => c.json(await sandboxes.resume(c.req.valid("param").ref), 200));
   api.openapi(stop, async (c) => {
     const { graceMs } = c.req.valid("query");
     const options = graceMs === undefined ? {} : { graceMs };

@@ -133,8 +133,9 @@ export function encodeMount(id: number, mount: GuestMount): Buffer {
   });
 }
 
-export function encodePing(id: number): Buffer {
-  return encodeMessage({ op: "ping", id });
+/** @param timeNs what the guest's wall clock is set to, if anything */
+export function encodePing(id: number, timeNs?: bigint): Buffer {
+  return encodeMessage({ op: "ping", id, ...(timeNs !== undefined && { set_time_ns: timeNs }) });
 }
 
 export function encodeStats(id: number): Buffer {

@@ -156,16 +156,13 @@ export class AgentConnection implements Disposable {
    * @throws SandboxError `invalid_argument` when the mount point cannot be one, or what the guest failed with
    */
   async mount(mount: GuestMount, wait: Wait = {}): Promise<void> {
-    await this.#request(
-      "mount",
-      (id) => encodeMount(id, mount),
-      () => undefined,
-      wait,
-    );
+    const message = (id: number) => encodeMount(id, mount);
+    await this.#request("mount", message, () => undefined, wait);
   }
 
-  ping(wait: Wait = {}): Promise<PingResult> {
-    return this.#request("ping", encodePing, readPingResult, wait);
+  /** @param wait `setTimeNs`: what the guest's wall clock is set to first */
+  ping({ setTimeNs, ...wait }: Wait & { setTimeNs?: bigint } = {}): Promise<PingResult> {
+    return this.#request("ping", (id) => encodePing(id, setTimeNs), readPingResult, wait);
   }
 
   /** What the guest's kernel counts. @throws SandboxError `unsupported` by an agent of an older template */

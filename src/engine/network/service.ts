@@ -8,7 +8,7 @@ import type {
 } from "../../contract/network-record.ts";
 import type { GuestLink } from "./guest-link.ts";
 import {
-  type FromThread,
+  type FromStack,
   linkToText,
   type NetworkEvent,
   type StackOptions,
@@ -37,6 +37,8 @@ export interface AttachRequest {
   pcapFile?: string;
   onRecords(records: NetworkRecord[]): void;
   onEvent(event: NetworkEvent): void;
+  /** Somebody has come to a published port, and is let in. */
+  onVisit?(): void;
 }
 
 const MAX_THREADS = 2;
@@ -127,10 +129,11 @@ export class NetworkService implements AsyncDisposable {
     return thread;
   }
 
-  #hear(message: Extract<FromThread, { say: "records" | "event" }>): void {
+  #hear(message: FromStack): void {
     const request = this.#requests.get(message.id);
     if (message.say === "records") request?.onRecords(message.records);
-    else request?.onEvent(message.event);
+    else if (message.say === "event") request?.onEvent(message.event);
+    else request?.onVisit?.();
   }
 
   async #detach(network: SandboxNetwork): Promise<void> {

@@ -4,6 +4,8 @@ import { assertLegal, assertTransition, type Operation } from "./lifecycle.ts";
 
 const legal: Record<Operation, string[]> = {
   start: ["stopped", "failed"],
+  pause: ["running"],
+  resume: ["paused"],
   stop: ["running", "paused"],
   kill: ["running", "paused", "stopping"],
   exec: ["running"],

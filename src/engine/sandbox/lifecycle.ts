@@ -16,11 +16,13 @@ const TRANSITIONS: Record<SandboxState, readonly SandboxState[]> = {
   removed: [],
 };
 
-export type Operation = "start" | "stop" | "kill" | "exec" | "measure" | "remove";
+export type Operation = "start" | "pause" | "resume" | "stop" | "kill" | "exec" | "measure" | "remove";
 
 /** In which states an operation is legal. */
 const LEGAL: Record<Operation, readonly SandboxState[]> = {
   start: ["stopped", "failed"],
+  pause: ["running"],
+  resume: ["paused"],
   stop: ["running", "paused"],
   kill: ["running", "paused", "stopping"],
   exec: ["running"],
@@ -30,6 +32,8 @@ const LEGAL: Record<Operation, readonly SandboxState[]> = {
 
 const HINTS: Partial<Record<Operation, Partial<Record<SandboxState, string>>>> = {
   start: { running: "It runs already." },
+  pause: { paused: "It is paused already.", stopped: "It does not run." },
+  resume: { running: "It runs.", stopped: "Start it: msb start NAME" },
   stop: { stopped: "It is stopped already.", failed: "It does not run." },
   exec: { stopped: "Start it first: msb start NAME", failed: "Start it again: msb start NAME" },
   remove: { running: "Stop it first, or remove it by force: msb rm --force NAME" },
@@ -55,7 +59,13 @@ export function assertTransition(name: string, from: SandboxState, to: SandboxSt
 }
 
 function past(operation: Exclude<Operation, "exec">): string {
-  return { start: "started", stop: "stopped", kill: "killed", measure: "measured", remove: "removed" }[
-    operation
-  ];
+  return {
+    start: "started",
+    pause: "paused",
+    resume: "resumed",
+    stop: "stopped",
+    kill: "killed",
+    measure: "measured",
+    remove: "removed",
+  }[operation];
 }

@@ -14,9 +14,9 @@ describe("a lifetime", () => {
   afterEach(() => {
     vi.useRealTimers();
   });
-  const of = (limits: LifetimeLimits) =>
+  const of = (limits: Partial<LifetimeLimits>) =>
     new Lifetime(
-      limits,
+      { onIdle: "stop", ...limits },
       (expiry) => expired.push(expiry),
       (since) => idle.push(since),
     );
@@ -92,5 +92,21 @@ describe("a lifetime", () => {
     lifetime.begin()();
     vi.advanceTimersByTime(5_000);
     expect([expired, idle]).toEqual([[], []]);
+  });
+
+  test("of one that is paused when it is idle goes on with its longest time, and is idle anew when it goes on", () => {
+    const lifetime = of({ maxDurationMs: 100_000, idleTimeoutMs: 10_000, onIdle: "pause" });
+    lifetime.start(START);
+    vi.advanceTimersByTime(10_000);
+    expect(expired.splice(0)).toMatchObject([{ limit: "idle-timeout" }]);
+    vi.advanceTimersByTime(50_000);
+    expect(expired).toEqual([]);
+    lifetime.goOn();
+    vi.advanceTimersByTime(9_999);
+    expect(expired).toEqual([]);
+    vi.advanceTimersByTime(1);
+    expect(expired.splice(0)).toMatchObject([{ limit: "idle-timeout" }]);
+    vi.advanceTimersByTime(30_000);
+    expect(expired).toMatchObject([{ limit: "max-duration" }]);
   });
 });

@@ -4,6 +4,8 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 export interface LifetimeLimits {
   maxDurationMs?: number | undefined;
   idleTimeoutMs?: number | undefined;
+  /** Whether it may go on after it was idle. */
+  onIdle: "stop" | "pause";
 }
 
 /** Why a sandbox's time is up. */
@@ -40,6 +42,11 @@ export class Lifetime {
     this.arm();
   }
 
+  /** Whether nothing is done with it. */
+  get idle(): boolean {
+    return this.active === 0;
+  }
+
   /** Something is done with it. @returns what to call when it has ended; calling it again does nothing */
   begin(): () => void {
     this.active++;
@@ -51,6 +58,17 @@ export class Lifetime {
       this.active--;
       if (this.active === 0) this.setIdle(Date.now());
     };
+  }
+
+  /** It stands still, which is not to be idle; its longest time goes on. */
+  rest(): void {
+    this.idleSinceMs = undefined;
+    this.arm();
+  }
+
+  /** It goes on after that. */
+  goOn(): void {
+    if (this.active === 0) this.setIdle(Date.now());
   }
 
   /** It does not run any more. */
@@ -77,7 +95,8 @@ export class Lifetime {
       () => {
         // The wall clock may have been set back meanwhile, and a piece of a long time is not the end of it.
         if (Date.now() < next.atMs) return this.arm();
-        this.end();
+        if (next.limit === "idle-timeout" && this.limits.onIdle === "pause") this.rest();
+        else this.end();
         this.onExpiry(next);
       },
       Math.min(Math.max(0, leftMs), MAX_TIMER_MS),

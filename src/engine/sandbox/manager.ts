@@ -126,22 +126,24 @@ export class SandboxManager implements Sandboxes {
     return sandbox.info;
   }
 
-  async begin(ref: string): Promise<SandboxInfo> {
-    const sandbox = this.find(ref);
-    await sandbox.begin();
-    return sandbox.info;
+  begin(ref: string): Promise<SandboxInfo> {
+    return this.on(ref, (sandbox) => sandbox.commands.begin());
   }
 
-  async stop(ref: string, options: { graceMs?: number } = {}): Promise<SandboxInfo> {
-    const sandbox = this.find(ref);
-    await sandbox.stop(options.graceMs);
-    return sandbox.info;
+  pause(ref: string): Promise<SandboxInfo> {
+    return this.on(ref, (sandbox) => sandbox.pause());
   }
 
-  async kill(ref: string): Promise<SandboxInfo> {
-    const sandbox = this.find(ref);
-    await sandbox.kill();
-    return sandbox.info;
+  resume(ref: string): Promise<SandboxInfo> {
+    return this.on(ref, (sandbox) => sandbox.resume());
+  }
+
+  stop(ref: string, options: { graceMs?: number } = {}): Promise<SandboxInfo> {
+    return this.on(ref, (sandbox) => sandbox.stop(options.graceMs));
+  }
+
+  kill(ref: string): Promise<SandboxInfo> {
+    return this.on(ref, (sandbox) => sandbox.kill());
   }
 
   async remove(ref: string, options: { force?: boolean } = {}): Promise<void> {
@@ -154,7 +156,7 @@ export class SandboxManager implements Sandboxes {
   }
 
   exec(ref: string, spec: ExecSpec, context?: ExecContext): Promise<EngineProcess> {
-    return this.find(ref).exec(spec, context);
+    return this.find(ref).commands.exec(spec, context);
   }
 
   files(ref: string): SandboxFiles {
@@ -162,7 +164,7 @@ export class SandboxManager implements Sandboxes {
   }
 
   commandOf(ref: string, argv?: string[]): string[] {
-    return this.find(ref).commandOf(argv);
+    return this.find(ref).commands.argvOf(argv);
   }
 
   metrics(ref: string): Promise<SandboxMetrics> {
@@ -181,7 +183,7 @@ export class SandboxManager implements Sandboxes {
   }
 
   processes(ref: string): SandboxProcesses {
-    return this.find(ref).processes;
+    return this.find(ref).commands.processes;
   }
 
   logs(ref: string, options?: LogOptions) {
@@ -269,6 +271,12 @@ export class SandboxManager implements Sandboxes {
     await Promise.all([...this.byId.values()].map((sandbox) => sandbox.detach()));
   }
 
+  private async on(ref: string, act: (sandbox: Sandbox) => Promise<void>): Promise<SandboxInfo> {
+    const sandbox = this.find(ref);
+    await act(sandbox);
+    return sandbox.info;
+  }
+
   private async adoptOne(record: SandboxRecord): Promise<void> {
     const image = await this.context.images.get(record.imageDigest).catch(() => undefined);
     const sandbox = this.add(record, image?.config ?? EMPTY_CONFIG);
@@ -276,7 +284,7 @@ export class SandboxManager implements Sandboxes {
     this.context.holds.claim(record, volumesOf(record.spec.mounts));
     const { vmm } = await this.context.machines();
     const machine = record.machine === undefined ? undefined : await vmm.adopt(record.machine);
-    if (record.state === "running" && machine !== undefined) {
+    if ((record.state === "running" || record.state === "paused") && machine !== undefined) {
       try {
         return await sandbox.adopt(machine);
       } catch (error) {

@@ -11,14 +11,14 @@ const GUEST_TIMEOUT_MS = 2_000;
 export async function measure(
   record: SandboxRecord,
   machine: Machine,
-  agent: Pick<AgentConnection, "stats">,
+  agent: Pick<AgentConnection, "stats"> | undefined,
   { health }: Pick<Vigil, "health">,
 ): Promise<SandboxMetrics> {
   const [host, guest] = await Promise.all([
     machine.statistics(),
-    health === "unresponsive"
+    health === "unresponsive" || record.state === "paused"
       ? undefined
-      : agent.stats({ timeoutMs: GUEST_TIMEOUT_MS }).catch(() => undefined),
+      : agent?.stats({ timeoutMs: GUEST_TIMEOUT_MS }).catch(() => undefined),
   ]);
   const now = new Date();
   const { cpuSeconds, ...bytes } = host;

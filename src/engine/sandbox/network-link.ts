@@ -17,6 +17,13 @@ import { changedNetwork } from "./network-changes.ts";
 import { NetworkLog } from "./network-log.ts";
 import type { SandboxRecord } from "./record.ts";
 
+export interface NetworkLinkHears {
+  /** Of a changed spec, to keep it in the sandbox's record. */
+  changed(spec: NetworkSpec): void;
+  /** Of somebody at a published port. */
+  visited(): void;
+}
+
 /**
  * A sandbox's part in the network: attached before its VM starts, connected before its first process, closed with its VM, and taken
  * up again by a daemon that finds it running. What was decided goes to its log.
@@ -28,18 +35,17 @@ export class NetworkLink implements SandboxNetworkControl {
   readonly #context: SandboxContext;
   readonly #id: string;
   readonly #name: string;
-  readonly #save: (spec: NetworkSpec) => void;
+  readonly #hears: NetworkLinkHears;
   #spec: NetworkSpec;
   #network: SandboxNetwork | undefined;
   #attached: Promise<SandboxNetwork | undefined> | undefined;
   #connected: Promise<void> | undefined;
 
-  /** @param save keeps a changed spec in the sandbox's record */
   constructor(
     context: SandboxContext,
     { id, name, spec, groupNumber }: SandboxRecord,
     logDirectory: string,
-    save: (spec: NetworkSpec) => void,
+    hears: NetworkLinkHears,
   ) {
     this.#context = context;
     this.#id = id;
@@ -47,7 +53,7 @@ export class NetworkLink implements SandboxNetworkControl {
     this.#spec = spec.network;
     const { group } = spec.network;
     if (group !== undefined && groupNumber !== undefined) this.membership = { group, number: groupNumber };
-    this.#save = save;
+    this.#hears = hears;
     this.log = new NetworkLog(logDirectory);
   }
 
@@ -95,7 +101,7 @@ export class NetworkLink implements SandboxNetworkControl {
     // First, since it looks at the rules and their sets.
     await this.#network?.update(spec, this.#context.networkSettings());
     this.#spec = spec;
-    this.#save(spec);
+    this.#hears.changed(spec);
     return spec;
   }
 
@@ -149,6 +155,7 @@ export class NetworkLink implements SandboxNetworkControl {
       spared,
       onRecords: (records) => this.log.append(records),
       onEvent: (event) => this.#tell(event),
+      onVisit: () => this.#hears.visited(),
     });
     return this.#network;
   }

@@ -1,7 +1,6 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import {
-  type ExecSpec,
   type FolderMount,
   type LogRecord,
   SandboxError,
@@ -9,30 +8,29 @@ import {
   type SandboxMetrics,
   type SandboxState,
 } from "../../contract/index.ts";
-import type { EngineProcess, ExecContext, LogOptions, OperationContext } from "../engine.ts";
+import type { LogOptions, OperationContext } from "../engine.ts";
 import type { AgentConnection } from "../guest/index.ts";
 import type { ImageConfig } from "../image/index.ts";
 import type { Machine, MachineExit } from "../machine/index.ts";
-import { adoptProcesses } from "./adopt-processes.ts";
 import { AgentLink } from "./agent-link.ts";
 import { askToEnd } from "./ask-to-end.ts";
 import { readChanges } from "./changes.ts";
-import { combineCommand, processSpec } from "./command.ts";
+import { Commands } from "./commands.ts";
 import type { SandboxContext } from "./context.ts";
 import { GuestFiles } from "./files/index.ts";
 import { HostFolders } from "./host-folders.ts";
 import { placeFiles } from "./inline-files.ts";
-import { assertLegal, assertTransition } from "./lifecycle.ts";
+import { KeptRecord } from "./kept-record.ts";
+import { assertLegal } from "./lifecycle.ts";
+import type { Expiry } from "./lifetime.ts";
 import { SandboxLog } from "./log.ts";
-import { assertHeld, MainProcess } from "./main-process.ts";
 import { measure } from "./metrics.ts";
+import { volumesOf } from "./mounts.ts";
 import { NetworkLink } from "./network-link.ts";
-import { SandboxProcess } from "./process.ts";
-import { ProcessNumbers } from "./process-numbers.ts";
-import { Processes } from "./processes.ts";
 import { forNewRun, type SandboxRecord, toInfo } from "./record.ts";
 import { saveVolumes } from "./save-volumes.ts";
 import { Spans } from "./spans.ts";
+import { Standstill } from "./standstill.ts";
 import { cancelled, LOG_DIRECTORY, runDirectoryOf, startMachine } from "./start.ts";
 import { Vigil } from "./vigil.ts";
 import { within } from "./within.ts";
@@ -43,9 +41,13 @@ const POWER_OFF_MS = 5_000;
 
 /** One sandbox: its record, and while it runs its machine, its agent and its processes. */
 export class Sandbox {
+  readonly id: string;
+  readonly name: string;
+  readonly imageDigest: string;
+  readonly temporary: boolean;
   readonly log: SandboxLog;
   readonly files: GuestFiles;
-  readonly processes: Processes;
+  readonly commands: Commands;
   readonly network: NetworkLink;
   private readonly context: SandboxContext;
   private readonly image: ImageConfig;
@@ -53,78 +55,78 @@ export class Sandbox {
   private readonly onRemoved: () => void;
   private readonly vigil: Vigil;
   private readonly link: AgentLink;
-  private readonly numbers: ProcessNumbers;
-  private record: SandboxRecord;
+  private readonly standstill: Standstill;
+  private readonly kept: KeptRecord;
   private machine: Machine | undefined;
-  private readonly main = new MainProcess(async (exitCode) => {
-    if (this.state !== "running") return;
-    this.save({ exitCode });
-    await this.finish(`its command ended with exit code ${exitCode}`);
-  });
   /** Settles when a stop or an unexpected end has been dealt with. */
   private ending: Promise<void> | undefined;
 
   constructor(context: SandboxContext, record: SandboxRecord, image: ImageConfig, onRemoved: () => void) {
     this.context = context;
-    this.record = record;
+    this.kept = new KeptRecord(context, record);
+    ({ id: this.id, name: this.name, imageDigest: this.imageDigest, temporary: this.temporary } = record);
     this.image = image;
     this.onRemoved = onRemoved;
     this.folders = new HostFolders(this.directory, context.folderPolicy);
-    this.numbers = new ProcessNumbers(record.reservedProcesses, (reservedProcesses) =>
-      this.save({ reservedProcesses }),
-    );
     this.log = new SandboxLog(join(this.directory, LOG_DIRECTORY));
-    this.network = new NetworkLink(context, record, this.log.directory, (network) =>
-      this.save({ spec: { ...this.record.spec, network } }),
-    );
+    this.network = new NetworkLink(context, record, this.log.directory, {
+      changed: (network) => this.kept.save({ spec: { ...this.record.spec, network } }),
+      visited: () => {
+        this.vigil.busy()();
+        void this.standstill.awake("somebody connects to a port of it").catch(() => {});
+      },
+    });
     this.vigil = new Vigil(context, record, this.log, {
-      expired: ({ reason }) => void this.stop(DEFAULT_GRACE_MS, reason).catch(() => {}),
-      save: (changes) => this.save(changes),
+      expired: (expiry) => void this.expire(expiry).catch(() => {}),
+      save: (changes) => this.kept.save(changes),
     });
     this.link = new AgentLink({
       vigil: this.vigil,
       wanted: () => this.ending === undefined,
       onAgain: async (agent, reason) => {
-        this.context.events.add({ type: "sandbox.reconnected", sandbox: this.id, message: reason });
+        this.kept.tell("sandbox.reconnected", reason);
         await this.adoptProcesses(agent);
       },
       onLost: (reason) => void this.fail(`the guest's agent was lost: ${reason}`),
     });
-    this.files = new GuestFiles(record.name, this.vigil, async (spec) => {
-      assertLegal("exec", this.name, this.state);
-      return this.agent!.start(this.numbers.take(), spec);
-    });
-    this.processes = new Processes({
+    this.standstill = new Standstill({
       name: record.name,
-      directory: this.directory,
-      log: this.log,
-      launch: (spec, context) => this.launch(spec, { ...context, background: true }),
-      busy: () => this.vigil.busy(),
+      vigil: this.vigil,
+      machine: () => this.machine!,
+      agent: () => this.agent,
+      reach: async () => {
+        const agent = await this.link.reach(this.machine!);
+        await this.adoptProcesses(agent);
+        return agent;
+      },
+      state: () => this.state,
+      transition: (state, changes) => this.kept.transition(state, changes),
+      woken: (by) => this.kept.tell("sandbox.woken", by),
     });
-  }
-
-  get id(): string {
-    return this.record.id;
-  }
-
-  get name(): string {
-    return this.record.name;
+    this.commands = new Commands({
+      kept: this.kept,
+      image,
+      log: this.log,
+      directory: this.directory,
+      busy: () => this.vigil.busy(),
+      ready: () => this.ready("a command is run in it"),
+      ended: (reason) => this.finish(reason),
+    });
+    this.files = new GuestFiles(record.name, this.vigil, async (spec) =>
+      (await this.ready("its files are used")).start(this.commands.numbers.take(), spec),
+    );
   }
 
   get state(): SandboxState {
     return this.record.state;
   }
 
-  get imageDigest(): string {
-    return this.record.imageDigest;
-  }
-
-  get temporary(): boolean {
-    return this.record.temporary;
-  }
-
   get info(): SandboxInfo {
     return toInfo(this.record, this.vigil.health);
+  }
+
+  private get record(): SandboxRecord {
+    return this.kept.now;
   }
 
   private get agent(): AgentConnection | undefined {
@@ -143,13 +145,13 @@ export class Sandbox {
   async start(operation: OperationContext, { held = false } = {}): Promise<void> {
     const spans = new Spans();
     const uid = this.context.uids.acquire();
-    this.record = forNewRun(this.record, uid);
+    this.kept.now = forNewRun(this.record, uid);
     this.folders.begin();
     await mkdir(join(this.directory, LOG_DIRECTORY), { recursive: true, mode: 0o700 });
     try {
       const ports = await this.network.begin(this.record);
-      if (ports !== undefined) this.save({ ports });
-      const onMachine = (machine: Machine) => this.save({ machine: machine.record });
+      if (ports !== undefined) this.kept.save({ ports });
+      const onMachine = (machine: Machine) => this.kept.save({ machine: machine.record });
       const mountFolder = (guest: AgentConnection, mount: FolderMount) =>
         this.mountFolder(guest, mount, operation.signal);
       const hears = { ...this.vigil.hears, onMachine, mountFolder };
@@ -157,10 +159,18 @@ export class Sandbox {
       this.attach(machine);
       this.link.keep(machine, agent);
       await spans.time("network", () => this.network.connected());
-      await placeFiles(this.directory, (spec) => agent.start(this.numbers.take(), spec), operation.signal);
-      this.transition("running", { startedAt: new Date().toISOString(), timings: spans.list, hasRun: true });
+      await placeFiles(
+        this.directory,
+        (spec) => agent.start(this.commands.numbers.take(), spec),
+        operation.signal,
+      );
+      this.kept.transition("running", {
+        startedAt: new Date().toISOString(),
+        timings: spans.list,
+        hasRun: true,
+      });
       this.vigil.begin(this.record);
-      if (this.record.spec.command !== undefined && !held) await this.begin();
+      if (this.record.spec.command !== undefined && !held) await this.commands.begin();
     } catch (error) {
       // Let go of first: that it ends now is our doing, and no failure to be told a second time.
       const { machine } = this;
@@ -169,78 +179,70 @@ export class Sandbox {
       await this.letGo();
       const known = cancelled(error, operation.signal) ?? SandboxError.from(error);
       if (this.record.state !== "removed")
-        this.transition("failed", { reason: known.message, timings: spans.list });
+        this.kept.transition("failed", { reason: known.message, timings: spans.list });
       throw known;
     }
   }
 
-  /** Starts its command. @throws `invalid_state` if it has none, or it has begun */
-  async begin(): Promise<void> {
-    assertHeld(this.record);
-    const argv = combineCommand(this.record.spec, this.image);
-    const main = await this.exec({ argv, env: {} }, { main: true });
-    main.detach();
-  }
-
   private mountFolder(agent: AgentConnection, mount: FolderMount, signal?: AbortSignal): Promise<void> {
-    const channel = this.numbers.take();
-    this.save({ folders: [...(this.record.folders ?? []), { channel, target: mount.target }] });
+    const channel = this.commands.numbers.take();
+    this.kept.save({ folders: [...(this.record.folders ?? []), { channel, target: mount.target }] });
     return this.folders.mount(agent, channel, mount, signal);
   }
 
-  /** Takes over the machine that an earlier daemon started. */
+  /** Takes over the machine that an earlier daemon started. Of one that stands still the agent is found when it goes on. */
   async adopt(machine: Machine): Promise<void> {
     this.context.uids.claim(this.record.uid);
-    const agent = await this.link.reach(machine);
+    const paused = this.state === "paused";
+    const agent = paused ? await machine.pause() : await this.link.reach(machine);
     await this.network.adopt(this.record);
     this.attach(machine);
-    await this.adoptProcesses(agent);
+    if (agent) await this.adoptProcesses(agent);
     this.vigil.begin(this.record);
+    if (paused) this.vigil.rest();
   }
 
-  exec(spec: ExecSpec, context: ExecContext = {}): Promise<EngineProcess> {
-    return this.launch(spec, { ...context, stdin: true, background: false });
+  async pause(): Promise<void> {
+    await this.standstill.pause();
   }
 
-  private async launch(
-    spec: ExecSpec,
-    { main = false, signal, stdin, background }: ExecContext & { stdin: boolean; background: boolean },
-  ): Promise<SandboxProcess> {
+  async resume(): Promise<void> {
+    await this.standstill.resume();
+  }
+
+  /** It is about to be used: one that stands still goes on. @throws `invalid_state` if it does not run */
+  private async ready(use: string): Promise<AgentConnection> {
+    await this.standstill.awake(use);
     assertLegal("exec", this.name, this.state);
-    const number = this.numbers.take();
-    if (main) this.save({ mainProcess: number });
-    const process = await this.processes.begin({ number, spec, main, background }, async (options) => {
-      const asked = processSpec(this.record.spec, this.image, spec, stdin);
-      const guest = await this.agent!.start(number, asked, { signal });
-      return new SandboxProcess(guest, this.log, options);
-    });
-    if (main) this.main.follow(process);
-    return process;
+    return this.agent!;
+  }
+
+  private async expire({ limit, reason }: Expiry): Promise<void> {
+    if (limit === "idle-timeout" && this.record.spec.onIdle === "pause")
+      return this.standstill.pauseIdle(reason);
+    await this.stop(DEFAULT_GRACE_MS, reason);
   }
 
   /** What it has written on top of its image, as the tar of a layer. */
   async changes(signal?: AbortSignal): Promise<AsyncIterable<Buffer>> {
-    assertLegal("exec", this.name, this.state);
-    const number = this.numbers.take();
-    return this.vigil.reading(await readChanges({ agent: this.agent!, number, name: this.name, signal }));
+    const agent = await this.ready("what it has written is read");
+    const number = this.commands.numbers.take();
+    return this.vigil.reading(await readChanges({ agent, number, name: this.name, signal }));
   }
 
   /** What it uses now. That it is looked at does not keep it from being idle. */
   async metrics(): Promise<SandboxMetrics> {
     assertLegal("measure", this.name, this.state);
-    return measure(this.record, this.machine!, this.agent!, this.vigil);
-  }
-
-  commandOf(argv?: string[]): string[] {
-    return combineCommand(this.record.spec, this.image, argv);
+    return measure(this.record, this.machine!, this.agent, this.vigil);
   }
 
   async stop(graceMs = DEFAULT_GRACE_MS, reason?: string): Promise<void> {
+    await this.standstill.awake("it is stopped");
     assertLegal("stop", this.name, this.state);
-    this.transition("stopping", reason === undefined ? {} : { reason });
+    this.kept.transition("stopping", reason === undefined ? {} : { reason });
     const { machine, agent } = this;
     this.ending ??= (async () => {
-      const leftMs = await askToEnd(this.main.process, this.image.stopSignal, graceMs);
+      const leftMs = await askToEnd(this.commands.main.process, this.image.stopSignal, graceMs);
       // A guest that does not follow is ended from outside.
       await agent!.shutdown(leftMs).catch(() => {});
       const gone = await within(POWER_OFF_MS, machine!.exited);
@@ -251,6 +253,8 @@ export class Sandbox {
   }
 
   async kill(reason = "killed"): Promise<void> {
+    // What it has written for its volumes is saved by itself.
+    if (volumesOf(this.record.spec.mounts).length > 0) await this.standstill.awake("it is killed");
     assertLegal("kill", this.name, this.state);
     const { machine } = this;
     // A stop that is under way sees the VM go, and is done.
@@ -266,10 +270,10 @@ export class Sandbox {
   /** Removes a sandbox that does not run, with its disk and log. */
   async remove(): Promise<void> {
     if (this.state !== "removed") {
-      this.transition("removed");
+      this.kept.transition("removed");
       this.onRemoved();
     }
-    await this.processes.close({ gone: true });
+    await this.commands.processes.close({ gone: true });
     await this.log.close();
     await this.network.dispose();
     this.context.holds.release(this.id);
@@ -293,7 +297,7 @@ export class Sandbox {
     this.folders.close();
     this.vigil.end();
     this.machine?.detach();
-    await Promise.all([this.network.dispose(), this.processes.close(), this.log.close()]);
+    await Promise.all([this.network.dispose(), this.commands.processes.close(), this.log.close()]);
   }
 
   /** Its VM is gone, and nobody saw it go. */
@@ -311,17 +315,7 @@ export class Sandbox {
   private async adoptProcesses(agent: AgentConnection): Promise<void> {
     const { folders = [], spec } = this.record;
     const served = this.folders.adopt(agent, folders, spec.mounts);
-    for (const process of await adoptProcesses(agent, this.log, this.processes, served)) {
-      if (process.process === this.record.mainProcess) this.main.follow(process);
-    }
-    this.noteMainIsGone(agent);
-  }
-
-  /** The main process had ended and was released just before the daemon died. */
-  private noteMainIsGone(agent: AgentConnection): void {
-    const { mainProcess } = this.record;
-    if (mainProcess === undefined || agent.info.processes.some((p) => p.channel === mainProcess)) return;
-    void this.finish("its command had ended").catch(() => {});
+    await this.commands.adopt(agent, served);
   }
 
   /** Ends a sandbox whose work is done: what is to be removed needs no orderly shutdown. */
@@ -329,7 +323,7 @@ export class Sandbox {
     if (this.ending !== undefined) return this.ending;
     if (!this.record.spec.autoRemove) return this.stop(DEFAULT_GRACE_MS, reason);
     this.ending = (async () => {
-      this.transition("removed", { reason });
+      this.kept.transition("removed", { reason });
       this.onRemoved();
       await saveVolumes(this.record, this.context.holds, this.machine, this.agent);
       await this.machine!.kill();
@@ -358,7 +352,10 @@ export class Sandbox {
   /** The VM is gone. */
   private async ended(state: "stopped" | "failed", reason: string): Promise<void> {
     await this.letGo();
-    this.transition(state, { reason: this.record.reason ?? reason, stoppedAt: new Date().toISOString() });
+    this.kept.transition(state, {
+      reason: this.record.reason ?? reason,
+      stoppedAt: new Date().toISOString(),
+    });
     if (this.record.spec.autoRemove) await this.remove();
   }
 
@@ -366,33 +363,18 @@ export class Sandbox {
     this.link.close();
     this.folders.close();
     this.vigil.end();
-    this.processes.onlyTheseRun(new Set());
-    this.main.letGo();
+    this.commands.letGo();
     this.machine = undefined;
     this.context.uids.release(this.record.uid);
     this.context.holds.release(this.id);
     const { machine: _machine, uid: _uid, ports: _ports, ...rest } = this.record;
-    this.record = rest;
+    this.kept.now = rest;
     await this.network.close();
     await rm(runDirectoryOf(this.context, this.id), { recursive: true, force: true });
   }
 
-  /** Written before it is acted on. */
-  transition(state: SandboxState, changes: Partial<SandboxRecord> = {}): void {
-    assertTransition(this.name, this.state, state);
-    this.save({ ...changes, state });
-    if (state === "stopping") this.context.holds.ending(this.id);
-    this.context.events.add({
-      type: `sandbox.${state}`,
-      sandbox: this.id,
-      message: this.record.reason,
-      data: { name: this.name },
-    });
-  }
-
-  private save(changes: Partial<SandboxRecord>): void {
-    this.record = { ...this.record, ...changes };
-    const { id, name, state, createdAt } = this.record;
-    this.context.table.put({ id, name, state, createdAt, record: this.record });
+  /** As of {@link KeptRecord.transition}. */
+  transition(state: SandboxState): void {
+    this.kept.transition(state);
   }
 }

@@ -63,6 +63,23 @@ export class Vigil {
     this.heartbeat.watch(agent);
   }
 
+  /** Whether nobody does anything with it. */
+  get idle(): boolean {
+    return this.lifetime.idle;
+  }
+
+  /** Its VM stands still: there is no pulse. */
+  rest(): void {
+    this.lifetime.rest();
+    this.heartbeat.end();
+  }
+
+  /** Its VM goes on. */
+  goOn(agent: AgentConnection): void {
+    this.lifetime.goOn();
+    this.heartbeat.watch(agent);
+  }
+
   /** It is not idle until what this gives has been called. */
   busy(): () => void {
     return this.lifetime.begin();

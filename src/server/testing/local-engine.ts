@@ -95,6 +95,18 @@ export function openLocalEngine(home: string): Engine {
         info.state = "running";
         return info;
       },
+      async pause(ref) {
+        const { info } = running(ref);
+        info.state = "paused";
+        return info;
+      },
+      async resume(ref) {
+        const { info } = find(ref);
+        if (info.state !== "paused")
+          throw new SandboxError("invalid_state", `sandbox ${info.name} is ${info.state}`);
+        info.state = "running";
+        return info;
+      },
       begin: async (ref) => running(ref).info,
       stop: async (ref) => stop(running(ref)),
       kill: async (ref) => stop(running(ref)),

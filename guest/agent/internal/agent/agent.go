@@ -33,6 +33,8 @@ type VM interface {
 	Prepare(n *network.Config) *failure.Failure
 	// Mount adds a file system to the root, once it is set up.
 	Mount(m root.Mount) *failure.Failure
+	// SetClock sets the wall clock, in nanoseconds of Unix time.
+	SetClock(ns uint64) *failure.Failure
 	// Upper is a descriptor of the file system that takes what the sandbox writes, once it is set up.
 	Upper() int
 	// PowerOff syncs and ends the VM; it does not return.

@@ -45,6 +45,7 @@ type fakeVM struct {
 	setup  *failure.Failure
 	upper  int
 	mounts []root.Mount
+	clock  uint64
 	// What it was told of the network, by prepare and by setup.
 	prepared, network *network.Config
 }
@@ -56,6 +57,10 @@ func (v *fakeVM) Setup(s Setup, mark func(string)) *failure.Failure {
 }
 func (v *fakeVM) Prepare(n *network.Config) *failure.Failure {
 	v.prepared = n
+	return nil
+}
+func (v *fakeVM) SetClock(ns uint64) *failure.Failure {
+	v.clock = ns
 	return nil
 }
 func (v *fakeVM) Upper() int { return v.upper }

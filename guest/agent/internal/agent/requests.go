@@ -23,10 +23,7 @@ func (a *Agent) request(m wire.Item) {
 	case op.Is("mount"):
 		a.mount(id, m)
 	case op.Is("ping"):
-		b := a.reply(id, 3)
-		b = wire.AppendUint(wire.AppendText(b, "time_ns"), nanoseconds())
-		b = wire.AppendUint(wire.AppendText(b, "uptime_ms"), uint64(a.loop.Now()/time.Millisecond))
-		a.link.End(wire.AppendUint(wire.AppendText(b, "processes"), uint64(a.table.Count())))
+		a.ping(id, m)
 	case op.Is("stats"):
 		a.stats(id)
 	case op.Is("shutdown"):
@@ -35,6 +32,30 @@ func (a *Agent) request(m wire.Item) {
 		name, _ := op.Text()
 		a.replyError(id, failure.New(failure.Unsupported, "the guest agent knows no request \""+name+"\""))
 	}
+}
+
+// ping says that the agent is there. A VM that stood still is told the time by it.
+func (a *Agent) ping(id uint64, m wire.Item) {
+	if now, ok := m.Get("set_time_ns").Uint(); ok {
+		if fail := a.setClock(now); fail != nil {
+			a.replyError(id, fail)
+			return
+		}
+	}
+	b := a.reply(id, 3)
+	b = wire.AppendUint(wire.AppendText(b, "time_ns"), nanoseconds())
+	b = wire.AppendUint(wire.AppendText(b, "uptime_ms"), uint64(a.loop.Now()/time.Millisecond))
+	a.link.End(wire.AppendUint(wire.AppendText(b, "processes"), uint64(a.table.Count())))
+}
+
+func (a *Agent) setClock(now uint64) *failure.Failure {
+	if a.phase < running {
+		return failure.New(failure.InvalidState, "the clock is set by the setup first")
+	}
+	if now > 1<<63-1 {
+		return failure.New(failure.InvalidArgument, "set_time_ns must be nanoseconds of Unix time")
+	}
+	return a.vm.SetClock(now)
 }
 
 // reply opens the answer to a request, to which n more pairs are appended before link.End.

@@ -17,6 +17,8 @@ export interface Inward {
     openUdp(flow: FlowAddress): GuestDatagrams | undefined;
   };
   policy(): NetworkPolicy;
+  /** Hears of each client that is let in, before the guest does. */
+  visited?(): void;
   egress?: TokenBucket | undefined;
   ingress?: TokenBucket | undefined;
   audit?(record: AuditRecord): void;

@@ -98,6 +98,7 @@ export class PublishedTcp {
       return;
     }
     this.#open.add(open);
+    this.#inward.visited?.();
     try {
       open.guest = await this.#connect(clientOf(socket.remoteAddress, link), socket);
       if (socket.destroyed) open.guest.reset();

@@ -105,6 +105,7 @@ export class PublishedUdp {
     if (flow === undefined) return undefined;
     const client = { question, verdict, flow, audit };
     this.#clients.set(key, client);
+    this.#inward.visited?.();
     void this.#answer(client, from).finally(() => this.#clients.delete(key));
     return client;
   }

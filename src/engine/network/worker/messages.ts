@@ -98,8 +98,14 @@ export type ToThread = {
 export type FromThread =
   | { say: "answer"; number: number; answer: unknown }
   | { say: "error"; number: number; error: ErrorBody }
+  | FromStack;
+
+/** What a sandbox's stack says by itself. */
+export type FromStack =
   | { say: "records"; id: string; records: NetworkRecord[] }
-  | { say: "event"; id: string; event: NetworkEvent };
+  | { say: "event"; id: string; event: NetworkEvent }
+  /** Somebody has come to a published port. */
+  | { say: "visited"; id: string };
 
 /** Something that happened to a sandbox's network, for people. */
 export interface NetworkEvent {

@@ -1,12 +1,12 @@
 import { existsSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { SandboxError } from "../../../contract/errors.ts";
-import type { CallName, Calls, FromThread, ToThread } from "./messages.ts";
+import type { CallName, Calls, FromStack, FromThread, ToThread } from "./messages.ts";
 
 /** One of the network's threads, as the main thread sees it. */
 
 export interface ThreadHears {
-  onSaid(message: Extract<FromThread, { say: "records" | "event" }>): void;
+  onSaid(message: FromStack): void;
   /** It has ended without having been asked to; what it was asked is rejected. */
   onDeath(reason: string): void;
 }
@@ -67,7 +67,7 @@ export class NetworkThread {
   }
 
   #receive(message: FromThread): void {
-    if (message.say === "records" || message.say === "event") {
+    if (message.say !== "answer" && message.say !== "error") {
       this.#hears.onSaid(message);
       return;
     }

@@ -50,6 +50,7 @@ import { surroundingsOf, unsurveyed } from "./surroundings.ts";
 export interface StackHears {
   onRecord(record: NetworkRecord): void;
   onEvent(event: NetworkEvent): void;
+  onVisit(): void;
 }
 
 export class SandboxStack implements AsyncDisposable {
@@ -219,6 +220,7 @@ export class SandboxStack implements AsyncDisposable {
         policy: () => this.#outward.policy,
         ...this.#buckets,
         audit: (record) => this.#audit(record),
+        visited: () => this.#hears.onVisit(),
       },
       { lost: spared ? lost : undefined },
     );

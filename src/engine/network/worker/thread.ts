@@ -42,6 +42,7 @@ const answering: Answering = {
     const hears = {
       onRecord: (record: NetworkRecord) => batch.add(record),
       onEvent: (event: NetworkEvent) => say({ say: "event", id, event }),
+      onVisit: () => say({ say: "visited", id }),
     };
     const open = SandboxStack.open(options, hears, groups);
     opening.set(id, open);
