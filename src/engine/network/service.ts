@@ -37,7 +37,7 @@ export interface AttachRequest {
   pcapFile?: string;
   onRecords(records: NetworkRecord[]): void;
   onEvent(event: NetworkEvent): void;
-  /** Somebody has come to a published port, and is let in. */
+  /** Somebody comes to a published port, or one of its group to any, and is let in. */
   onVisit?(): void;
 }
 

@@ -1,4 +1,3 @@
-import { readdir, rm } from "node:fs/promises";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import {
@@ -23,7 +22,6 @@ import type {
   SandboxProcesses,
 } from "../engine.ts";
 import { type Digest, EMPTY_CONFIG, type ImageConfig, isDigest } from "../image/index.ts";
-import { endStrays } from "../machine/index.ts";
 import type { VolumeUse } from "../volume/index.ts";
 import type { SandboxContext } from "./context.ts";
 import { exportSandbox } from "./export.ts";
@@ -35,6 +33,7 @@ import { volumesOf } from "./mounts.ts";
 import { assertNetwork, nextGroupNumber } from "./network.ts";
 import { type SandboxRecord, sandboxRecord, volumesOfUnreadable } from "./record.ts";
 import { Sandbox } from "./sandbox.ts";
+import { sweep } from "./sweep.ts";
 
 /** All sandboxes of a home: makes them, finds them, and takes them over from a daemon that died. */
 export class SandboxManager implements Sandboxes {
@@ -264,7 +263,12 @@ export class SandboxManager implements Sandboxes {
         });
       });
     }
-    await this.sweep(new Set(rows.map((row) => row.id)), unreadable);
+    const live = [...this.byId.values()].filter(({ state }) => state !== "stopped" && state !== "failed");
+    await sweep(this.context.paths, {
+      known: rows.map(({ id }) => id),
+      // A later version may be able to read what we cannot: their VMs are left alone.
+      running: [...live.map(({ id }) => id), ...unreadable],
+    });
   }
 
   async detach(): Promise<void> {
@@ -302,23 +306,6 @@ export class SandboxManager implements Sandboxes {
       return sandbox.remove();
     const starting = record.state === "creating";
     await sandbox.lost(starting ? "the daemon ended while it started" : "its VM ended while no daemon ran");
-  }
-
-  /** @param unreadable ids of sandboxes that a later version may be able to read: their VMs are left alone */
-  private async sweep(known: Set<string>, unreadable: string[]): Promise<void> {
-    const { paths } = this.context;
-    for (const id of await readdir(paths.sandboxes)) {
-      if (!known.has(id)) await rm(join(paths.sandboxes, id), { recursive: true, force: true });
-    }
-    const live = [...this.byId.values()].filter(({ state }) => state !== "stopped" && state !== "failed");
-    const runs = new Set([...live.map(({ id }) => id), ...unreadable].map((id) => id.slice(0, 8)));
-    await endStrays(paths.run, runs);
-    for (const name of await readdir(paths.run)) {
-      // Sandboxes have 8 hex digits; templates being built have a `t` in front. Other files are the daemon's.
-      if (/^[0-9a-f]{8}$|^t[0-9a-f]{7}$|^probe-\d+$/.test(name) && !runs.has(name)) {
-        await rm(join(paths.run, name), { recursive: true, force: true });
-      }
-    }
   }
 
   /** They are held until its VM is gone. @throws `invalid_state` if another sandbox stands in the way */

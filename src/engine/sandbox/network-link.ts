@@ -20,7 +20,7 @@ import type { SandboxRecord } from "./record.ts";
 export interface NetworkLinkHears {
   /** Of a changed spec, to keep it in the sandbox's record. */
   changed(spec: NetworkSpec): void;
-  /** Of somebody at a published port. */
+  /** Of somebody who comes to a port of it. */
   visited(): void;
 }
 

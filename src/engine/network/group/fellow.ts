@@ -21,6 +21,8 @@ export interface Fellow {
   readonly egress?: TokenBucket | undefined;
   readonly ingress?: TokenBucket | undefined;
   audit?(record: AuditRecord): void;
+  /** Hears of each fellow that is let in, before its guest does. */
+  visited?(): void;
 }
 
 export const GROUP_ZONE = "group.internal";

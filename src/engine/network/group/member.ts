@@ -177,6 +177,7 @@ export class GroupMember implements Disposable {
   async #keep(flow: FellowTcp | FellowUdp, callee: GroupMember): Promise<void> {
     this.#opened.add(flow);
     callee.#taken.add(flow);
+    callee.fellow.visited?.();
     await flow.run();
     this.#opened.delete(flow);
     callee.#taken.delete(flow);

@@ -104,7 +104,7 @@ export type FromThread =
 export type FromStack =
   | { say: "records"; id: string; records: NetworkRecord[] }
   | { say: "event"; id: string; event: NetworkEvent }
-  /** Somebody has come to a published port. */
+  /** Somebody comes to a port of it. */
   | { say: "visited"; id: string };
 
 /** Something that happened to a sandbox's network, for people. */

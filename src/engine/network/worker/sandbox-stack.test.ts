@@ -42,7 +42,7 @@ async function stackWith(settings: StackSettings) {
       settings,
       spared: false,
     },
-    { onRecord: (record) => records.push(record), onEvent: () => {}, onVisit: () => {} },
+    { onRecord: (record) => records.push(record), onEvent: () => {} },
     new Groups(),
   );
   onTestFinished(() => stack[Symbol.asyncDispose]());

@@ -50,7 +50,8 @@ import { surroundingsOf, unsurveyed } from "./surroundings.ts";
 export interface StackHears {
   onRecord(record: NetworkRecord): void;
   onEvent(event: NetworkEvent): void;
-  onVisit(): void;
+  /** Somebody from outside, or a fellow, comes to one of its ports. */
+  onVisit?(): void;
 }
 
 export class SandboxStack implements AsyncDisposable {
@@ -220,7 +221,7 @@ export class SandboxStack implements AsyncDisposable {
         policy: () => this.#outward.policy,
         ...this.#buckets,
         audit: (record) => this.#audit(record),
-        visited: () => this.#hears.onVisit(),
+        visited: () => this.#hears.onVisit?.(),
       },
       { lost: spared ? lost : undefined },
     );
@@ -233,6 +234,7 @@ export class SandboxStack implements AsyncDisposable {
       name,
       addresses,
       policy: () => this.#outward.policy,
+      visited: () => this.#hears.onVisit?.(),
       gateway: this.#gateway,
       unreachable: (flow, code) => this.#gateway.unreachable(flow, code),
       connections: spec.limits.connections,
