@@ -120,7 +120,7 @@ export class SandboxManager implements Sandboxes {
     assertLegal("start", sandbox.name, sandbox.state);
     assertFolders(sandbox.info.spec.mounts, this.context.folderPolicy);
     this.holdVolumes(sandbox);
-    sandbox.transition("creating");
+    sandbox.prepareAgain();
     await sandbox.start(operation);
     return sandbox.info;
   }

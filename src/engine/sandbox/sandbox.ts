@@ -373,8 +373,8 @@ export class Sandbox {
     await rm(runDirectoryOf(this.context, this.id), { recursive: true, force: true });
   }
 
-  /** As of {@link KeptRecord.transition}. */
-  transition(state: SandboxState): void {
-    this.kept.transition(state);
+  /** It is about to be started again. Why its last run ended is no reason of this one's. */
+  prepareAgain(): void {
+    this.kept.transition("creating", { reason: undefined });
   }
 }
