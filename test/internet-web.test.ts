@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { CreateOptions, Sandbox } from "../src/sdk/index.ts";
+import type { NetworkChanges, Sandbox } from "../src/sdk/index.ts";
 import { METADATA_ADDRESS, PRIVATE_ADDRESS, PUBLIC_ADDRESS, PUBLIC_ADDRESS_6 } from "./internet.ts";
 import { possible, World } from "./internet-world.ts";
 
@@ -121,7 +121,7 @@ const reached = {
   metadata: "200",
 };
 
-const MATRIX: [CreateOptions["network"], Record<Target, string>][] = [
+const MATRIX: [NetworkChanges, Record<Target, string>][] = [
   [{ scope: "public" }, { ...reached, "private name": "no name", private: "403", metadata: "403" }],
   [{ scope: "any" }, { ...reached, metadata: "403" }],
   [{ scope: "any", rules: ["allow egress metadata"] }, reached],
@@ -147,11 +147,15 @@ const MATRIX: [CreateOptions["network"], Record<Target, string>][] = [
   ],
 ];
 
-test.skipIf(!possible).each(MATRIX)(
-  "what %j reaches",
-  async (network, expected) => {
-    await using sandbox = await world.create(network);
-    expect(await outcomes(sandbox)).toEqual(expected);
+test.skipIf(!possible)(
+  "what scopes and rules allow is reached, and the rest is refused as it is told",
+  async () => {
+    await using sandbox = await world.create({ scope: "public" });
+    for (const [network, expected] of MATRIX) {
+      // A running sandbox takes them as a new one does; only what is open is closed.
+      await sandbox.network.update({ rules: [], ...network });
+      expect({ ...network, ...(await outcomes(sandbox)) }).toEqual({ ...network, ...expected });
+    }
   },
   TIMEOUT_MS,
 );
