@@ -2,6 +2,7 @@ import { randomInt } from "node:crypto";
 import { fateOf } from "../outward/dial.ts";
 import type { GuestRequest, GuestStream } from "../outward/guest-side.ts";
 import { pump } from "../outward/pump.ts";
+import type { TokenBucket } from "../outward/token-bucket.ts";
 import type { Passage, Refusal } from "./passage.ts";
 
 /**
@@ -78,17 +79,13 @@ export class FellowTcp {
     const { signal } = this.#closed;
     this.#outer = outer;
     outer.on("error", () => {});
-    const out = pump(outer, inner, async (chunk) => {
-      await caller.egress?.take(chunk.length, signal);
-      await callee.ingress?.take(chunk.length, signal);
+    const out = pump(outer, inner, (chunk) => {
       this.passage.countOut(chunk.length);
-      return [chunk];
+      return paid(chunk, [caller.egress, callee.ingress], signal);
     });
-    const back = pump(inner, outer, async (chunk) => {
-      await callee.egress?.take(chunk.length, signal);
-      await caller.ingress?.take(chunk.length, signal);
+    const back = pump(inner, outer, (chunk) => {
       this.passage.countBack(chunk.length);
-      return [chunk];
+      return paid(chunk, [callee.egress, caller.ingress], signal);
     });
     const breakOff = () => {
       outer.reset();
@@ -98,4 +95,14 @@ export class FellowTcp {
     back.catch(breakOff);
     await Promise.allSettled([out, back]);
   }
+}
+
+/** When both ends let it through: at once where neither has a limit, which is most often so. */
+function paid(
+  chunk: Buffer,
+  buckets: (TokenBucket | undefined)[],
+  signal: AbortSignal,
+): Buffer[] | Promise<Buffer[]> {
+  const waits = buckets.flatMap((bucket) => bucket?.take(chunk.length, signal) ?? []);
+  return waits.length === 0 ? [chunk] : Promise.all(waits).then(() => [chunk]);
 }

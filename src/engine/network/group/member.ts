@@ -2,6 +2,7 @@ import type { IpAddress } from "../../../contract/ip-address.ts";
 import { IpPrefix } from "../../../contract/ip-prefix.ts";
 import type { LocalNames } from "../dns/local-answer.ts";
 import type { FlowAddress } from "../flow.ts";
+import { UDP_LIMITS } from "../gateway/udp-flows.ts";
 import type { LinkEnd } from "../guest-link.ts";
 import { Audit } from "../outward/audit.ts";
 import type { GuestDatagrams, GuestRequest } from "../outward/guest-side.ts";
@@ -13,7 +14,8 @@ import { Passage, type Refusal } from "./passage.ts";
 
 /**
  * One sandbox of a group: what it asks of its fellows, and what they ask of it. Bounds: as many flows of its own as its limit on
- * connections, and half as many of its fellows', so that these cannot take all from it. Of attempts that it denies its log has each pair
+ * connections, and of its fellows' half of the connections and half of the exchanges of datagrams that it may have, so that these cannot
+ * take all from it. Of attempts that it denies its log has each pair
  * of fellow and port once, until its rules change, for 1,024 of them: a fellow cannot fill it.
  */
 
@@ -43,7 +45,8 @@ export class GroupMember implements Disposable {
   readonly #members: Members;
   readonly #networks: readonly IpPrefix[];
   readonly #opened = new Set<FellowTcp | FellowUdp>();
-  readonly #taken = new Set<FellowTcp | FellowUdp>();
+  /** Those of fellows. */
+  readonly #taken = { tcp: new Set<FellowTcp>(), udp: new Set<FellowUdp>() };
   readonly #told = new Set<string>();
   #connections: number;
 
@@ -58,7 +61,7 @@ export class GroupMember implements Disposable {
 
   /** Flows that are open, whoever opened them. */
   get size(): number {
-    return this.#opened.size + this.#taken.size;
+    return this.#opened.size + this.#taken.tcp.size + this.#taken.udp.size;
   }
 
   /** Whether the address is one of the group's network, whoever has it. */
@@ -76,8 +79,8 @@ export class GroupMember implements Disposable {
       return;
     }
     const passage = new Passage(this.fellow, callee.fellow, "tcp", request);
-    if (this.#refuse(passage, callee)) request.reset();
-    else void this.#keep(new FellowTcp(request, passage), callee);
+    if (this.#refuse(passage, callee, "tcp")) request.reset();
+    else void this.#keep(new FellowTcp(request, passage), callee, callee.#taken.tcp);
   }
 
   /** Its guest sends a fellow the first datagram of a flow. */
@@ -91,10 +94,10 @@ export class GroupMember implements Disposable {
       return;
     }
     const passage = new Passage(this.fellow, callee.fellow, "udp", flow);
-    if (this.#refuse(passage, callee)) {
+    if (this.#refuse(passage, callee, "udp")) {
       flow.unreachable("prohibited");
       flow.close();
-    } else void this.#keep(new FellowUdp(flow, passage), callee);
+    } else void this.#keep(new FellowUdp(flow, passage), callee, callee.#taken.udp);
   }
 
   /** Echo of a fellow is answered in its name, where both would let it through. */
@@ -124,7 +127,7 @@ export class GroupMember implements Disposable {
   /** What its rules are now: flows that they do not let through are closed. */
   recheck(): void {
     this.#told.clear();
-    for (const flow of [...this.#opened, ...this.#taken]) flow.recheck();
+    for (const flow of this.#all()) flow.recheck();
   }
 
   /** `db` and `db.group.internal`, of all that are there. */
@@ -144,13 +147,12 @@ export class GroupMember implements Disposable {
   /** It is gone for its fellows: connections with it are reset, its name is nobody's. */
   [Symbol.dispose](): void {
     this.#members.leave(this);
-    for (const flow of [...this.#opened, ...this.#taken])
-      flow.close(`the network of ${this.fellow.name} was closed`);
+    for (const flow of this.#all()) flow.close(`the network of ${this.fellow.name} was closed`);
   }
 
   /** True if it does not pass; who has to know of it does then. */
-  #refuse(passage: Passage, callee: GroupMember): boolean {
-    const refusal = this.#fullness(callee) ?? passage.refusal();
+  #refuse(passage: Passage, callee: GroupMember, protocol: "tcp" | "udp"): boolean {
+    const refusal = this.#fullness(callee, protocol) ?? passage.refusal();
     if (refusal === undefined) return false;
     const { flow } = passage;
     const key = `${flow.source.text} ${flow.destinationPort} ${refusal.verdict.rule}`;
@@ -158,13 +160,14 @@ export class GroupMember implements Disposable {
     return true;
   }
 
-  #fullness(callee: GroupMember): Refusal | undefined {
+  #fullness(callee: GroupMember, protocol: "tcp" | "udp"): Refusal | undefined {
     const full = (by: Refusal["by"], { name }: Fellow): Refusal => ({
       by,
       verdict: { rule: "limit", reason: `${name} has as many connections with its group as it may have` },
     });
     if (this.#opened.size >= this.#connections) return full("caller", this.fellow);
-    if (callee.#taken.size >= Math.ceil(callee.#connections / 2)) return full("callee", callee.fellow);
+    const all = protocol === "tcp" ? callee.#connections : Math.min(callee.#connections, UDP_LIMITS.flows);
+    if (callee.#taken[protocol].size >= Math.ceil(all / 2)) return full("callee", callee.fellow);
     return undefined;
   }
 
@@ -174,13 +177,21 @@ export class GroupMember implements Disposable {
     return true;
   }
 
-  async #keep(flow: FellowTcp | FellowUdp, callee: GroupMember): Promise<void> {
+  async #keep<Flow extends FellowTcp | FellowUdp>(
+    flow: Flow,
+    callee: GroupMember,
+    taken: Set<Flow>,
+  ): Promise<void> {
     this.#opened.add(flow);
-    callee.#taken.add(flow);
+    taken.add(flow);
     callee.fellow.visited?.();
     await flow.run();
     this.#opened.delete(flow);
-    callee.#taken.delete(flow);
+    taken.delete(flow);
+  }
+
+  #all(): (FellowTcp | FellowUdp)[] {
+    return [...this.#opened, ...this.#taken.tcp, ...this.#taken.udp];
   }
 
   #questionTo(callee: GroupMember, at: Pick<Question, "protocol" | "address" | "port">): Question {

@@ -10,7 +10,7 @@ import type { NetworkRecord } from "../../../contract/network-record.ts";
 import { buildMessage, type DnsMessage, parseMessage } from "../dns/message.ts";
 import { TYPE } from "../dns/record-types.ts";
 import { readFrame } from "../gateway/testing/wired-gateway.ts";
-import type { Groups } from "../group/group.ts";
+import { Groups } from "../group/group.ts";
 import { groupLink, LONE_LINK } from "../guest-link.ts";
 import { FrameLink } from "../link/frame-link.ts";
 import { ETHERNET_HEADER, parseMac } from "../packet/ethernet.ts";
@@ -187,6 +187,23 @@ export class GroupGuest {
     });
   }
 
+  /** When all that it sent was seen, and all that it was to get is here: what the gateway answers comes in turn. */
+  async settled(): Promise<void> {
+    const sequence = this.#port++;
+    const rest = Uint8Array.of(sequence >>> 8, sequence & 0xff, 1, 2);
+    const own = ip("10.209.0.2");
+    this.packet(
+      { source: own, destination: ip("10.209.0.1"), protocol: PROTOCOL.icmp },
+      buildIcmp(own, ip("10.209.0.1"), { type: 8, code: 0, rest }),
+    );
+    const answer = (packet: IpPacket) => {
+      const message = packet.protocol === PROTOCOL.icmp ? parseIcmp(packet) : undefined;
+      return message?.type === 0 && message.rest[0] === rest[0] && message.rest[1] === rest[1];
+    };
+    await expect.poll(() => this.packets.findIndex(answer)).toBeGreaterThanOrEqual(0);
+    this.packets.splice(this.packets.findIndex(answer), 1);
+  }
+
   /** Asks the gateway for a name. */
   async ask(name: string, type: number = TYPE.A): Promise<DnsMessage> {
     const source = ip("10.209.0.2");
@@ -210,4 +227,13 @@ export class GroupGuest {
       this.#tcp.receive(packet.source, packet.destination, packet.payload);
     else this.packets.push(packet);
   }
+}
+
+/** Two of the group `g`, and how to make more. */
+export async function groupPair(rules: { web?: string[]; db?: string[] } = {}) {
+  const groups = new Groups();
+  const open = (name: string, number: number, given: string[] = [], group = "g") =>
+    GroupGuest.open(groups, { name, number, network: { group, rules: given } });
+  const [web, db] = [await open("web", 2, rules.web), await open("db", 3, rules.db)];
+  return { groups, open, web, db };
 }
