@@ -1,8 +1,8 @@
-import { randomInt } from "node:crypto";
 import { fateOf } from "../outward/dial.ts";
 import type { GuestRequest, GuestStream } from "../outward/guest-side.ts";
 import { pump } from "../outward/pump.ts";
 import type { TokenBucket } from "../outward/token-bucket.ts";
+import { sourcePorts } from "./fellow.ts";
 import type { Passage, Refusal } from "./passage.ts";
 
 /**
@@ -10,9 +10,6 @@ import type { Passage, Refusal } from "./passage.ts";
  * callee's guest is asked first, so that what it refuses is refused to the caller. Ends when both directions have, when one breaks, when
  * rules of either end change against it, or when one of both is gone.
  */
-
-/** The caller may have used one port from both of its addresses, which are one to the callee. */
-const ATTEMPTS = 4;
 
 export class FellowTcp {
   readonly passage: Passage;
@@ -63,15 +60,17 @@ export class FellowTcp {
 
   /** The callee's stack has a deadline for its guest's answer. */
   async #connect(signal: AbortSignal): Promise<GuestStream> {
-    const flow = { ...this.passage.flow };
-    for (let attempt = 1; ; attempt++) {
+    const { flow, callee } = this.passage;
+    let taken: unknown;
+    for (const sourcePort of sourcePorts(flow.sourcePort)) {
       try {
-        return await this.passage.callee.gateway.tcp.connect(flow, signal);
+        return await callee.gateway.tcp.connect({ ...flow, sourcePort }, signal);
       } catch (error) {
-        if ((error as { code?: string }).code !== "EADDRINUSE" || attempt === ATTEMPTS) throw error;
-        flow.sourcePort = randomInt(32_768, 65_536);
+        if ((error as { code?: string }).code !== "EADDRINUSE") throw error;
+        taken = error;
       }
     }
+    throw taken;
   }
 
   async #relay(outer: GuestStream, inner: GuestStream): Promise<void> {

@@ -1,5 +1,6 @@
 import type { GuestDatagrams } from "../outward/guest-side.ts";
 import type { TokenBucket } from "../outward/token-bucket.ts";
+import { sourcePorts } from "./fellow.ts";
 import type { Passage, Refusal } from "./passage.ts";
 
 /**
@@ -20,8 +21,8 @@ export class FellowUdp {
   /** It was let through by both. Resolves when it is over, and never rejects. */
   async run(): Promise<void> {
     const { passage } = this;
-    const { caller, callee, flow } = passage;
-    const inner = callee.gateway.openUdp(flow);
+    const { caller, callee } = passage;
+    const inner = this.#open();
     this.#inner = inner;
     if (inner === undefined) {
       this.#end("the other end has such an exchange already");
@@ -51,6 +52,15 @@ export class FellowUdp {
     else this.passage.refused(why, true);
     this.#outer.unreachable("prohibited");
     this.#end();
+  }
+
+  #open(): GuestDatagrams | undefined {
+    const { flow, callee } = this.passage;
+    for (const sourcePort of sourcePorts(flow.sourcePort)) {
+      const inner = callee.gateway.openUdp({ ...flow, sourcePort });
+      if (inner !== undefined) return inner;
+    }
+    return undefined;
   }
 
   #end(but?: string): void {

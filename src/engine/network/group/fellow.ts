@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import type { IpAddress } from "../../../contract/ip-address.ts";
 import type { FlowAddress } from "../flow.ts";
 import type { AuditRecord } from "../outward/audit.ts";
@@ -34,4 +35,14 @@ export function namesOf({ name }: Pick<Fellow, "name">): string[] {
 
 export function addressOf({ addresses }: Pick<Fellow, "addresses">, version: 4 | 6): IpAddress {
   return addresses.find((address) => address.version === version)!;
+}
+
+/**
+ * A guest may use one port from each of its addresses, which are one to a fellow: its own is tried first, and then so many others.
+ */
+const OTHER_PORTS = 3;
+
+export function* sourcePorts(own: number): Generator<number, void> {
+  yield own;
+  for (let i = 0; i < OTHER_PORTS; i++) yield randomInt(32_768, 65_536);
 }

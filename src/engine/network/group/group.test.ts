@@ -4,6 +4,7 @@ import { buffer } from "node:stream/consumers";
 import { describe, expect, test } from "vitest";
 import { networkQuestion } from "../../../contract/network-record.ts";
 import { RCODE, TYPE } from "../dns/record-types.ts";
+import { parseUdp } from "../packet/udp.ts";
 import { GroupGuest, groupPair } from "../testing/group-guest.ts";
 import { ip } from "../testing/packets.ts";
 import { Groups } from "./group.ts";
@@ -161,6 +162,26 @@ describe("TCP", () => {
   });
 });
 
+test("a limit on bytes holds a connection back, until it is lifted", async () => {
+  const groups = new Groups();
+  const web = await GroupGuest.open(groups, { name: "web", number: 2 });
+  const network = { group: "g", limits: { ingressBytesPerSecond: 1024 } };
+  const db = await GroupGuest.open(groups, { name: "db", number: 3, network });
+  const connection = await web.connect("10.210.0.3", 80);
+  let received = 0;
+  connection.on("data", ({ length }) => {
+    received += length;
+  });
+  // What is more than may pass at once passes, and what follows waits for it.
+  connection.write(Buffer.alloc(10_000));
+  await expect.poll(() => received).toBe(10_000);
+  connection.write(Buffer.alloc(10));
+  for (const guest of [web, db, web, db]) await guest.settled();
+  expect(received).toBe(10_000);
+  db.update([]);
+  await expect.poll(() => received).toBe(10_010);
+});
+
 describe("UDP", () => {
   test.each([4, 6] as const)("goes there and back, IPv%d", async (version) => {
     const { web, db } = await groupPair();
@@ -174,15 +195,18 @@ describe("UDP", () => {
     await expect.poll(() => db.datagrams()).toContain(`${from}:4000 53 no question about a name`);
   });
 
-  test("from either of its addresses", async () => {
+  test("from either of its addresses, from one port too", async () => {
     const { web, db } = await groupPair();
-    for (const from of ["10.209.0.2", "10.210.0.2"])
-      web.udp("10.210.0.3", 5300, from, { from, sourcePort: Number(from.split(".")[1]) });
+    for (const from of ["10.209.0.2", "10.210.0.2"]) web.udp("10.210.0.3", 5300, `from ${from}`, { from });
+    await expect.poll(() => db.datagrams()).toHaveLength(2);
+    const [first, second] = db.packets.map((packet) => parseUdp(packet)!.sourcePort);
+    expect(first).toBe(4000);
+    expect(second).not.toBe(4000);
+    for (const port of [first!, second!]) db.udp("10.210.0.2", port, "back", { sourcePort: 5300 });
     await expect
-      .poll(() => db.datagrams())
-      .toEqual(["10.210.0.2:209 5300 10.209.0.2", "10.210.0.2:210 5300 10.210.0.2"]);
-    db.udp("10.210.0.2", 209, "back", { sourcePort: 5300 });
-    await expect.poll(() => web.packets.map(({ destination }) => destination.text)).toEqual(["10.209.0.2"]);
+      .poll(() => web.packets.map(({ destination }) => destination.text))
+      .toEqual(["10.209.0.2", "10.210.0.2"]);
+    expect(web.datagrams()).toEqual(Array(2).fill("10.210.0.3:5300 4000 back"));
   });
 
   test("a port at which nobody listens is told", async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { LONE_LINK } from "../guest-link.ts";
+import { groupLink, LONE_LINK } from "../guest-link.ts";
 import { clientOf, peerOf } from "./client-address.ts";
 
 test.each([
@@ -18,6 +18,15 @@ test.each([
   [undefined, "10.209.0.254"],
 ])("a client at %s is %s to the guest", (remote, client) => {
   expect(clientOf(remote, LONE_LINK).text).toBe(client);
+});
+
+test.each([
+  ["10.210.0.3", "10.209.0.254"],
+  ["10.210.15.7", "10.209.0.254"],
+  ["10.210.16.7", "10.210.16.7"],
+  ["fd6d:7363::3", "fd6d:7362::fe"],
+])("to a member of a group a client at %s is %s", (remote, client) => {
+  expect(clientOf(remote, groupLink(2)).text).toBe(client);
 });
 
 test("rules see the client as it is", () => {
