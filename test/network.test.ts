@@ -304,3 +304,26 @@ test("two sandboxes do not see each other", async () => {
     expect(await shell(other, `/probe dial tcp ${address}`)).toMatch(/refused|no route/);
   expect(await shell(other, "ping -c 1 -W 1 10.209.0.3 >/dev/null; echo $?")).toBe("1\n");
 });
+
+test("rates of packets slow TCP down and break nothing; what else is too much is dropped", async () => {
+  const port = await serve(echo());
+  const rates = { egressPacketsPerSecond: 200, ingressPacketsPerSecond: 100 };
+  await using sandbox = await create({
+    scope: "public",
+    rules: [`allow egress host tcp:${port}`],
+    limits: rates,
+  });
+  const [sent, back] = (await shell(sandbox, `/probe send 10.209.0.254:${port} 500000`)).trim().split(" ");
+  expect(sent).toMatch(/^[0-9a-f]{64}$/);
+  expect(back).toBe(sent);
+  // Echoes of the gateway, as fast as the guest can ask for them.
+  await shell(sandbox, "ping -A -c 500 -W 1 10.209.0.1");
+  expect((await sandbox.network.statistics()).dropped).toMatchObject({ "packet-rate": expect.any(Number) });
+  expect(
+    await driver.msb(["net", "limit", sandbox.name, "packets-in=none", "packets-out=none"]),
+  ).toMatchObject({
+    code: 0,
+  });
+  const { limits } = (await Sandbox.get(sandbox.id, { connection: driver.connection })).info.spec.network;
+  expect(limits).toEqual({ connections: 1024, queriesPerSecond: 200 });
+});

@@ -34,6 +34,7 @@ openssl          openssl           makes certificates for it
 git              git               serves repositories in those networks
 dropbear-bin     dropbear          serves SSH in those networks
 openssh-client   ssh-keygen        makes keys for that
+tshark           tshark            reads the captures that we write
 shellcheck       shellcheck        checks the shell scripts
 '
 

@@ -1,3 +1,5 @@
+import { realpathSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { networkOf, parsePorts } from "./network-flags.ts";
 
@@ -39,6 +41,16 @@ test.each([
   expect(() => parsePorts(text)).toThrow(
     expect.objectContaining({ code: "invalid_argument", message: expect.stringContaining(`"${text}"`) }),
   );
+});
+
+test("a capture's file is the real path of what is named here", () => {
+  const capture = { file: join(realpathSync(process.cwd()), "a.pcap") };
+  expect(networkOf({ pcap: "a.pcap" })).toEqual({ capture });
+  expect(networkOf({ pcap: "/none/../none/a.pcap", pcapSize: 5 })).toEqual({
+    capture: { file: "/none/a.pcap", maxMiB: 5 },
+  });
+  expect(() => networkOf({ pcapSize: 5 })).toThrow("--pcap-size is for --pcap");
+  expect(networkOf({ netLimit: ["packets-in=50"] })).toEqual({ limits: { ingressPacketsPerSecond: 50 } });
 });
 
 test("flags that ask for nothing leave the network out, and rules alone leave the scope to the daemon", () => {

@@ -1,6 +1,11 @@
+import { realpathSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { SandboxError } from "../contract/errors.ts";
 import type { SandboxSpecInput } from "../sdk/index.ts";
+import { homePath } from "./home-path.ts";
+import { LIMIT_WORDS, parseLimits } from "./network-limit-flags.ts";
+import { parseMebibytes } from "./quantity.ts";
 
 /** `--net`, `--group`, `--net-rule` and `--port`, for `run` and `create`. Rules are the daemon's to parse: it has the one grammar. */
 
@@ -9,6 +14,9 @@ export interface NetworkFlags {
   group?: string;
   netRule?: string[];
   port?: string[];
+  netLimit?: string[];
+  pcap?: string;
+  pcapSize?: number;
 }
 
 type Network = NonNullable<SandboxSpecInput["network"]>;
@@ -37,18 +45,58 @@ export function addNetworkFlags(command: Command): Command {
       "-p, --port <HOST:GUEST>",
       "publish a port of the sandbox at one of this machine: [BIND:]HOST:GUEST[/udp], ranges as 8000-8009:80-89, HOST 0 for any that is free (repeatable)",
       collect,
-    );
+    )
+    .option(
+      "--net-limit <LIMIT>",
+      `a limit a second: ${LIMIT_WORDS}; as bytes-out=10M, packets-in=2000 (repeatable)`,
+      collect,
+    )
+    .option("--pcap <FILE>", "write all that it sends and receives to a file for Wireshark and tcpdump")
+    .option("--pcap-size <SIZE>", "the most that such a file has, as 100M (default: 1G)", parseMebibytes);
 }
 
 /** The network that the flags ask for; undefined if they say nothing of it. */
-export function networkOf({ net, group, netRule = [], port = [] }: NetworkFlags): Network | undefined {
-  if (net === undefined && group === undefined && netRule.length === 0 && port.length === 0) return undefined;
+export function networkOf({
+  net,
+  group,
+  netRule = [],
+  port = [],
+  netLimit = [],
+  pcap,
+  pcapSize,
+}: NetworkFlags): Network | undefined {
+  if (pcapSize !== undefined && pcap === undefined)
+    throw new SandboxError("invalid_argument", "--pcap-size is for --pcap", {
+      hint: "Name a file: --pcap FILE.",
+    });
+  const others = [net, group, pcap];
+  if (
+    others.every((each) => each === undefined) &&
+    netRule.length === 0 &&
+    port.length + netLimit.length === 0
+  )
+    return undefined;
   return {
     ...(net !== undefined && { scope: net }),
     ...(group !== undefined && { group }),
     ...(netRule.length > 0 && { rules: netRule }),
     ...(port.length > 0 && { ports: port.flatMap(parsePorts) }),
+    ...(netLimit.length > 0 && { limits: parseLimits(netLimit, false) }),
+    ...(pcap !== undefined && {
+      capture: { file: realFile(pcap), ...(pcapSize !== undefined && { maxMiB: pcapSize }) },
+    }),
   };
+}
+
+/** The daemon knows neither this folder nor this home; and it takes no path with a link in it. */
+function realFile(name: string): string {
+  const path = resolve(homePath(name));
+  try {
+    return join(realpathSync(dirname(path)), basename(path));
+  } catch {
+    // Whoever opens it says what is wrong.
+    return path;
+  }
 }
 
 const PORTS =

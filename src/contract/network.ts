@@ -78,11 +78,16 @@ export const publishedPort = z
   })
   .meta({ id: "PublishedPort" });
 
+/** Less, and a connection could not begin. */
+const packetsPerSecond = z.int().min(10);
+
 export const networkLimits = z
   .strictObject({
     connections: z.int().min(1).max(MAX_CONNECTIONS).default(DEFAULT_CONNECTIONS),
     egressBytesPerSecond: z.int().min(1024).optional().meta({ description: "Default: not limited." }),
     ingressBytesPerSecond: z.int().min(1024).optional().meta({ description: "Default: not limited." }),
+    egressPacketsPerSecond: packetsPerSecond.optional().meta({ description: "Default: not limited." }),
+    ingressPacketsPerSecond: packetsPerSecond.optional().meta({ description: "Default: not limited." }),
     queriesPerSecond: z
       .int()
       .min(1)
@@ -91,6 +96,27 @@ export const networkLimits = z
       .meta({ description: "Questions about names." }),
   })
   .meta({ id: "NetworkLimits" });
+
+export const DEFAULT_CAPTURE_MIB = 1024;
+
+export const networkCapture = z
+  .strictObject({
+    file: z
+      .string()
+      .max(4096)
+      .regex(/^\/[^\0]*[^\0/]$/, "must be the absolute path of a file")
+      .meta({ description: "Of the daemon's machine; replaced with each start of the sandbox." }),
+    maxMiB: z
+      .int()
+      .min(1)
+      .max(1024 * 1024)
+      .default(DEFAULT_CAPTURE_MIB)
+      .meta({ description: "What comes when the file has as much is left out." }),
+  })
+  .meta({
+    id: "NetworkCapture",
+    description: "Writes all frames that the sandbox sends and receives, as Wireshark reads them.",
+  });
 
 export const networkSpec = z
   .strictObject({
@@ -105,6 +131,7 @@ export const networkSpec = z
     rules: z.array(networkRule).max(MAX_RULES).default([]),
     ports: z.array(publishedPort).max(MAX_PUBLISHED_PORTS).default([]),
     limits: networkLimits.prefault({}),
+    capture: networkCapture.optional().meta({ description: "Default: nothing is captured." }),
   })
   .transform(({ scope, ...rest }) => ({
     scope: scope ?? (rest.group === undefined ? DEFAULT_NETWORK_SCOPE : DEFAULT_GROUP_SCOPE),
@@ -129,6 +156,14 @@ export const networkLimitChanges = z
     ingressBytesPerSecond: z
       .int()
       .min(1024)
+      .nullable()
+      .optional()
+      .meta({ description: "null: not limited." }),
+    egressPacketsPerSecond: packetsPerSecond
+      .nullable()
+      .optional()
+      .meta({ description: "null: not limited." }),
+    ingressPacketsPerSecond: packetsPerSecond
       .nullable()
       .optional()
       .meta({ description: "null: not limited." }),

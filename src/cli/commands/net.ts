@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { type NetworkRecord, Sandbox } from "../../sdk/index.ts";
 import { interruptible } from "../interruption.ts";
+import { LIMIT_WORDS, parseLimits } from "../network-limit-flags.ts";
 import { parseNetworkTarget } from "../network-target.ts";
 import { formatBytes, parseCount } from "../quantity.ts";
 import { print, printable, printJson, writeTo } from "../terminal.ts";
@@ -10,6 +11,7 @@ Examples:
   $ msb net log -f box                                 every connection and name, and the rule that decided
   $ msb net test box https://example.com               which rule would decide, and why
   $ msb net rules box 'allow domain:example.com tcp:443' 'deny any'
+  $ msb net limit box bytes-out=10M packets-in=2000    a second; none lifts one
   $ msb net stats box`;
 
 const RULES_HELP = `
@@ -69,6 +71,14 @@ export function command(): Command {
     .addHelpText("after", RULES_HELP)
     .action(async (ref: string, rules: string[], { scope }: { scope?: "group" | "public" | "any" }) => {
       await Sandbox.at(ref).network.update({ ...(scope !== undefined && { scope }), rules });
+    });
+  net
+    .command("limit")
+    .description("Change the limits of a running sandbox's network; those that are not named stay.")
+    .argument("<SANDBOX>", "name or id")
+    .argument("<LIMITS...>", `${LIMIT_WORDS}, as bytes-out=10M; none lifts one`)
+    .action(async (ref: string, words: string[]) => {
+      await Sandbox.at(ref).network.update({ limits: parseLimits(words, true) });
     });
   net
     .command("stats")

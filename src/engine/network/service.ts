@@ -31,10 +31,8 @@ export interface AttachRequest {
   link: GuestLink;
   spec: NetworkSpec;
   settings: StackSettings;
-  /** A published port that cannot be had is an event and no error. Default: false. */
+  /** A published port or a capture file that cannot be had is an event and no error. Default: false. */
   spared?: boolean;
-  /** Writes what the sandbox sends and receives there. */
-  pcapFile?: string;
   onRecords(records: NetworkRecord[]): void;
   onEvent(event: NetworkEvent): void;
   /** Somebody comes to a published port, or one of its group to any, and is let in. */
@@ -75,7 +73,6 @@ export class NetworkService implements AsyncDisposable {
       spec: textOf(request.spec),
       settings: request.settings,
       spared: request.spared ?? false,
-      pcapFile: request.pcapFile,
     };
     const thread = this.#threadFor(request);
     this.#requests.set(request.id, request);

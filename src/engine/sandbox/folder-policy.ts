@@ -85,6 +85,20 @@ export class FolderPolicy {
     return real;
   }
 
+  /**
+   * The path of a file that the daemon is asked to write, without links. It may be where a folder might be mounted for writing.
+   * @throws SandboxError as `check` does
+   */
+  checkFile(path: string): string {
+    const real = join(folderOf(dirname(path)), basename(path));
+    if (isWithin(real, realpathSync(this.#home)))
+      throw new SandboxError("permission_denied", `'${path}' is among Microsandbox's own files`, {
+        hint: "Name a file elsewhere.",
+      });
+    this.#assertAllowed(path, real, false);
+    return real;
+  }
+
   #assertAllowed(source: string, real: string, readOnly: boolean): void {
     const { default: fallback, folders } = this.#file.get();
     const entries = Object.entries(folders).map(([name, rule]) => ({

@@ -30,7 +30,7 @@ import { newId, newName } from "./identity.ts";
 import { keepFiles } from "./inline-files.ts";
 import { assertLegal } from "./lifecycle.ts";
 import { volumesOf } from "./mounts.ts";
-import { assertNetwork, nextGroupNumber } from "./network.ts";
+import { assertCapture, assertNetwork, nextGroupNumber } from "./network.ts";
 import { type SandboxRecord, sandboxRecord, volumesOfUnreadable } from "./record.ts";
 import { Sandbox } from "./sandbox.ts";
 import { sweep } from "./sweep.ts";
@@ -52,7 +52,7 @@ export class SandboxManager implements Sandboxes {
     { temporary = false, held = false }: { temporary?: boolean; held?: boolean } = {},
   ): Promise<SandboxInfo> {
     assertMemory(spec.memoryMiB);
-    assertNetwork(spec);
+    assertNetwork(spec, this.context.folderPolicy);
     const uses = volumesOf(spec.mounts);
     await this.context.holds.settled(uses);
     this.context.holds.assertFree(uses);
@@ -119,6 +119,7 @@ export class SandboxManager implements Sandboxes {
     await this.context.holds.settled(volumesOf(sandbox.info.spec.mounts));
     assertLegal("start", sandbox.name, sandbox.state);
     assertFolders(sandbox.info.spec.mounts, this.context.folderPolicy);
+    assertCapture(sandbox.info.spec.network, this.context.folderPolicy);
     this.holdVolumes(sandbox);
     sandbox.prepareAgain();
     await sandbox.start(operation);

@@ -58,15 +58,17 @@ export class NetworkLink implements SandboxNetworkControl {
   }
 
   /**
-   * Begins, and listens on its ports if there are any.
-   * @returns these, with the numbers that the host gave
+   * Begins, listens on its ports and opens the file of its capture, if there are any.
+   * @returns the ports, with the numbers that the host gave
    * @throws `already_exists` for a port that is in use, and what else a port, a rule or a set is wrong with
    */
   async begin(record: SandboxRecord): Promise<PublishedPort[] | undefined> {
     const attached = this.#attach(record, record.spec.network, false);
+    const { ports, capture } = record.spec.network;
     // Nothing that the start of the VM would have to wait for.
-    if (record.spec.network.ports.length === 0) return undefined;
-    return (await attached)?.ports;
+    if (ports.length === 0 && capture === undefined) return undefined;
+    const bound = (await attached)?.ports;
+    return ports.length === 0 ? undefined : bound;
   }
 
   /** Its machine is there: takes up the link. */

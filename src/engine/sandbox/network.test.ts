@@ -1,6 +1,8 @@
+import { tmpdir } from "node:os";
 import { expect, test } from "vitest";
 import { sandboxSpec } from "../../contract/index.ts";
 import { LONE_LINK } from "../network/index.ts";
+import { FolderPolicy } from "./folder-policy.ts";
 import { assertNetwork, guestNetworkOf, interfaceOf, linkOf, nextGroupNumber } from "./network.ts";
 
 test("a sandbox has no interface unless its scope needs one", () => {
@@ -18,16 +20,20 @@ test("machine and agent are told the same of a link", () => {
   for (const { mac } of network.neighbours) expect([...mac]).toEqual([2, 0x6d, 0x73, 0x62, 0, 1]);
 });
 
-test("ports and rules without a network are refused", () => {
+test("ports, rules and a capture without a network are refused", () => {
+  const policy = new FolderPolicy("/none/mounts.json", tmpdir());
   const spec = (network: object) => sandboxSpec.parse({ image: "a", network });
   const ports = [{ host: 0, guest: 80 }];
-  expect(() => assertNetwork(spec({ scope: "none", ports }))).toThrow("publishes ports");
-  expect(() => assertNetwork(spec({ scope: "none", rules: ["allow egress host"] }))).toThrow(
+  expect(() => assertNetwork(spec({ scope: "none", ports }), policy)).toThrow("publishes ports");
+  expect(() => assertNetwork(spec({ scope: "none", rules: ["allow egress host"] }), policy)).toThrow(
     "has network rules",
   );
-  expect(() => assertNetwork(spec({ scope: "none", group: "g" }))).toThrow("is in the group 'g'");
-  expect(() => assertNetwork(spec({ scope: "public", ports }))).not.toThrow();
-  expect(() => assertNetwork(spec({ scope: "none" }))).not.toThrow();
+  expect(() => assertNetwork(spec({ scope: "none", group: "g" }), policy)).toThrow("is in the group 'g'");
+  expect(() => assertNetwork(spec({ scope: "public", ports }), policy)).not.toThrow();
+  expect(() => assertNetwork(spec({ scope: "none" }), policy)).not.toThrow();
+  expect(() => assertNetwork(spec({ scope: "none", capture: { file: "/x/a.pcap" } }), policy)).toThrow(
+    "captures its network",
+  );
 });
 
 test("a member of a group has two addresses more, which come first", () => {

@@ -1,7 +1,8 @@
-import { SandboxError, type SandboxSpec } from "../../contract/index.ts";
+import { type NetworkSpec, SandboxError, type SandboxSpec } from "../../contract/index.ts";
 import type { GuestNetwork } from "../guest/index.ts";
 import type { NetworkInterface } from "../machine/index.ts";
 import { GROUP_NUMBERS, type GuestLink, groupLink, LONE_LINK } from "../network/index.ts";
+import type { FolderPolicy } from "./folder-policy.ts";
 import type { StartSpec } from "./record.ts";
 
 /** A sandbox's network interface, as its machine has it and as its agent is told of it. */
@@ -41,13 +42,34 @@ export function nextGroupNumber(group: string, taken: readonly (Membership | und
   });
 }
 
-/** @throws `invalid_argument` for a group, ports or rules without a network, which would silently do nothing */
-export function assertNetwork({ network: { scope, group, ports, rules } }: SandboxSpec): void {
-  if (scope !== "none" || (group === undefined && ports.length + rules.length === 0)) return;
-  const asked = ports.length > 0 ? "publishes ports" : "has network rules";
-  const what = group === undefined ? asked : `is in the group '${group}'`;
+/** @throws `invalid_argument` for a group, ports, rules or a capture without a network, which would silently do nothing; see `assertCapture` */
+export function assertNetwork({ network }: SandboxSpec, policy: FolderPolicy): void {
+  const { scope, group, ports, rules, capture } = network;
+  if (scope !== "none") {
+    assertCapture(network, policy);
+    return;
+  }
+  let what: string;
+  if (group !== undefined) what = `is in the group '${group}'`;
+  else if (ports.length > 0) what = "publishes ports";
+  else if (rules.length > 0) what = "has network rules";
+  else if (capture !== undefined) what = "captures its network";
+  else return;
   throw new SandboxError("invalid_argument", `the sandbox ${what}, and its network's scope is 'none'`, {
     hint: "Ask for the scope 'group', 'public' or 'any'.",
+  });
+}
+
+/**
+ * The file is spelled as it is in truth from the first start on: in a folder that the sandbox may write to it could put a link into the way.
+ * @throws SandboxError for a capture whose folder is not there or may not be written to
+ */
+export function assertCapture({ capture }: NetworkSpec, policy: FolderPolicy): void {
+  if (capture === undefined) return;
+  const real = policy.checkFile(capture.file);
+  if (real === capture.file) return;
+  throw new SandboxError("invalid_argument", `there is a link in the path of the capture '${capture.file}'`, {
+    hint: `Name it '${real}' if that is where it shall be.`,
   });
 }
 

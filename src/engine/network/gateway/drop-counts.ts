@@ -19,6 +19,8 @@ export const DROP_REASONS = [
   "queue",
   /** Towards the guest: it takes less than is sent. */
   "link-full",
+  /** More frames a second than the sandbox's limits allow. */
+  "packet-rate",
   /** An ICMP error, of which there were many. */
   "rate-limit",
 ] as const;

@@ -1,6 +1,6 @@
 /**
- * A limit in bytes per second, with a tenth of a second's worth at once. Shared by all connections of a sandbox and one direction;
- * who waits is served in turn.
+ * A limit of so many (bytes, packets) per second, with a tenth of a second's worth at once. Shared by all connections of a sandbox and one
+ * direction; who waits is served in turn.
  */
 export class TokenBucket {
   readonly #now: () => number;
@@ -13,17 +13,16 @@ export class TokenBucket {
   #changed = new AbortController();
 
   /** Undefined: no limit. */
-  constructor(bytesPerSecond: number | undefined, now: () => number = () => performance.now()) {
+  constructor(perSecond: number | undefined, now: () => number = () => performance.now()) {
     this.#now = now;
     this.#filledAt = now();
-    this.limit(bytesPerSecond);
+    this.limit(perSecond);
   }
 
   /** From now on; undefined: no limit. */
-  limit(bytesPerSecond: number | undefined): void {
-    this.#perMs = (bytesPerSecond ?? 0) / 1000;
-    this.#capacity =
-      bytesPerSecond === undefined ? Number.POSITIVE_INFINITY : Math.max(bytesPerSecond / 10, 1);
+  limit(perSecond: number | undefined): void {
+    this.#perMs = (perSecond ?? 0) / 1000;
+    this.#capacity = perSecond === undefined ? Number.POSITIVE_INFINITY : Math.max(perSecond / 10, 1);
     this.#tokens = this.#capacity;
     this.#filledAt = this.#now();
     this.#changed.abort();
@@ -44,6 +43,12 @@ export class TokenBucket {
     if (this.#tokens <= 0) return false;
     this.#tokens -= bytes;
     return true;
+  }
+
+  /** For how long there is nothing to take, ms; 0: there is something. */
+  get emptyForMs(): number {
+    this.#fill();
+    return this.#tokens > 0 ? 0 : Math.ceil(-this.#tokens / this.#perMs) + 1;
   }
 
   get #unlimited(): boolean {

@@ -33,10 +33,8 @@ export interface StackOptions {
   link: LinkText;
   spec: StackSpec;
   settings: StackSettings;
-  /** A port that cannot be had is told of, and no error. */
+  /** A port or a capture file that cannot be had is told of, and no error; a capture goes on with its file. */
   spared: boolean;
-  /** Writes what the sandbox sends and receives there. */
-  pcapFile?: string | undefined;
 }
 
 /** A link without its classes, which do not travel. */
@@ -109,6 +107,11 @@ export type FromStack =
 
 /** Something that happened to a sandbox's network, for people. */
 export interface NetworkEvent {
-  type: "network.port-lost" | "network.restarted" | "network.failed" | "network.link-broken";
+  type:
+    | "network.port-lost"
+    | "network.restarted"
+    | "network.failed"
+    | "network.link-broken"
+    | "network.capture-ended";
   message: string;
 }

@@ -91,6 +91,25 @@ test("an HTTP proxy has none: they are refused", async () => {
   await expect.poll(() => records).toMatchObject([{ allowed: false, rule: "proxy", address: "8.8.8.8" }]);
 });
 
+test("of frames beyond a rate of packets nothing is heard, and they are counted", async () => {
+  const echo = createSocket("udp4").bind(0, "127.0.0.1");
+  onTestFinished(() => void echo.close());
+  await once(echo, "listening");
+  const proxy = await socks5Server({ udpPort: echo.address().port });
+  const settings = { sets: {}, proxy: `socks5://${proxy.at}` };
+  const { stack, wire } = await stackWith(settings);
+  const heard: string[] = [];
+  echo.on("message", (bytes) => heard.push(bytes.toString()));
+  stack.update({ ...SPEC, limits: { ...SPEC.limits, egressPacketsPerSecond: 10 } }, settings);
+  wire.write(Buffer.concat(Array.from({ length: 50 }, () => framed("8.8.8.8", 125, "one of many"))));
+  await expect.poll(() => heard.length + (stack.statistics.dropped["packet-rate"] ?? 0)).toBe(50);
+  expect(heard.length).toBeGreaterThan(0);
+  expect(heard.length).toBeLessThan(50);
+  stack.update(SPEC, settings);
+  wire.write(framed("8.8.8.8", 125, "last"));
+  await expect.poll(() => heard).toContain("last");
+});
+
 test("limits change while it lives", async () => {
   const echo = createSocket("udp4").bind(0, "127.0.0.1");
   onTestFinished(() => void echo.close());

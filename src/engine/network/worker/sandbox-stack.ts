@@ -38,6 +38,7 @@ import {
   type StackSettings,
   type StackSpec,
 } from "./messages.ts";
+import { PacketRates } from "./packet-rates.ts";
 import { QuestionRate } from "./question-rate.ts";
 import { surroundingsOf, unsurveyed } from "./surroundings.ts";
 
@@ -63,6 +64,7 @@ export class SandboxStack implements AsyncDisposable {
   readonly #hears: StackHears;
   readonly #buckets: Buckets;
   readonly #questions: QuestionRate;
+  readonly #rates: PacketRates;
   readonly #closed = new AbortController();
   readonly #member: GroupMember | undefined;
   readonly #names: LocalNames;
@@ -84,6 +86,7 @@ export class SandboxStack implements AsyncDisposable {
       egress: new TokenBucket(limits.egressBytesPerSecond),
       ingress: new TokenBucket(limits.ingressBytesPerSecond),
     };
+    this.#rates = new PacketRates(limits, () => this.#gateway.resume());
     this.#landmarks = { gateway: link.gateway.addresses.map(({ address }) => address), host: link.host };
     const { resolvers } = settings;
     this.#resolver = new HostResolver(resolvers === undefined ? {} : { servers: async () => resolvers });
@@ -127,10 +130,7 @@ export class SandboxStack implements AsyncDisposable {
   static async open(options: StackOptions, hears: StackHears, groups: Groups): Promise<SandboxStack> {
     const stack = new SandboxStack(options, hears, groups);
     try {
-      if (options.pcapFile !== undefined) {
-        const { PcapWriter } = await import("../link/pcap-writer.ts");
-        stack.#pcap = await PcapWriter.open(options.pcapFile);
-      }
+      await stack.#capture(options);
       await stack.#publish(options);
       return stack;
     } catch (error) {
@@ -169,6 +169,7 @@ export class SandboxStack implements AsyncDisposable {
     this.#buckets.egress.limit(egressBytesPerSecond);
     this.#buckets.ingress.limit(ingressBytesPerSecond);
     this.#questions.limit(queriesPerSecond);
+    this.#rates.limit(spec.limits);
     this.#gateway.tcp.limitConnections(connections);
     this.#outward.limitConnections(connections);
     this.#outward.update(policy);
@@ -203,11 +204,30 @@ export class SandboxStack implements AsyncDisposable {
     this.#published?.[Symbol.dispose]();
     this.#outward.close();
     this.#gateway[Symbol.dispose]();
+    this.#rates[Symbol.dispose]();
     this.#wired.promise.catch(() => {});
     this.#wired.reject(new SandboxError("cancelled", "the sandbox's network was closed"));
     this.#dialer?.[Symbol.dispose]();
     this.#wire?.[Symbol.dispose]();
     await this.#pcap?.[Symbol.asyncDispose]();
+  }
+
+  async #capture({ spec: { capture }, spared }: StackOptions): Promise<void> {
+    if (capture === undefined) return;
+    const { file, maxMiB } = capture;
+    const ended = (reason: string) =>
+      this.#hears.onEvent({
+        type: "network.capture-ended",
+        message: `nothing more is written to ${file}: ${reason}`,
+      });
+    try {
+      const { PcapWriter } = await import("../link/pcap-writer.ts");
+      const options = { maxBytes: maxMiB * 1024 ** 2, goOn: spared, ended };
+      this.#pcap = await PcapWriter.open(file, options);
+    } catch (error) {
+      if (!spared) throw error;
+      ended(SandboxError.from(error).message);
+    }
   }
 
   async #publish({ spec, spared }: StackOptions): Promise<void> {
@@ -261,7 +281,8 @@ export class SandboxStack implements AsyncDisposable {
     const wire = new FrameLink(stream, this.#link.mtu + ETHERNET_HEADER, {
       onFrame: (frame) => {
         this.#bytesOut += frame.length;
-        this.#gateway.receive(frame);
+        if (this.#rates.egress()) this.#gateway.receive(frame);
+        else this.#gateway.drops.add("packet-rate");
       },
       onDrain: () => this.#gateway.resume(),
       onClose: (error) => {
@@ -279,8 +300,13 @@ export class SandboxStack implements AsyncDisposable {
   /** While there is no link it goes nowhere, as on a network whose cable is out. */
   #send(parts: readonly Uint8Array[]): boolean {
     if (this.#wire === undefined) return true;
+    if (!this.#rates.ingress()) {
+      this.#gateway.drops.add("packet-rate");
+      return !this.#rates.full;
+    }
     for (const { length } of parts) this.#bytesIn += length;
-    return this.#wire.send(parts);
+    const room = this.#wire.send(parts);
+    return room && !this.#rates.full;
   }
 
   #audit({ time, ...record }: AuditRecord): void {
