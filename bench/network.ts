@@ -14,7 +14,7 @@ import type { Workbench } from "./workbench.ts";
  */
 const STARTS_PER_ROUND = 5;
 
-export async function run(bench: Workbench, n = 5): Promise<Report> {
+export async function run(bench: Workbench, n = 3): Promise<Report> {
   await using peer = await LoadPeer.start();
   // First, while the daemon has not grown from anything else.
   const memory = await measureMemory(bench, peer);

@@ -11,3 +11,12 @@ export interface EndpointUser {
   /** It is over. Without a code: as it should be. */
   closed(code: TcpErrorCode | undefined): void;
 }
+
+/** After the user has left. What it was must not be held by an end that stays in TIME-WAIT: a stream with all that hangs on it. */
+export const NOBODY: EndpointUser = {
+  opened() {},
+  readable() {},
+  acknowledged() {},
+  writeEnded() {},
+  closed() {},
+};

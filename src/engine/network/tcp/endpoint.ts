@@ -11,7 +11,7 @@
  */
 import { ACK, FIN, parseTcpOptions, RST, SYN, type TcpSegment } from "../packet/tcp.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
-import type { EndpointUser } from "./endpoint-user.ts";
+import { type EndpointUser, NOBODY } from "./endpoint-user.ts";
 import { OUR_WINDOW_SCALE, Receiver } from "./receiver.ts";
 import { type Outgoing, Sender } from "./sender.ts";
 import { distance, plus } from "./sequence.ts";
@@ -110,6 +110,7 @@ export class Endpoint {
     this.abort();
     this.#receiver?.clear();
     this.#wire.budget.connections--;
+    this.user = NOBODY;
   }
 
   /** Ends a TIME-WAIT before its time. */

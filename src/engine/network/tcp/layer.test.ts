@@ -1,6 +1,8 @@
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { setImmediate as turn } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ACK, FIN, PSH, RST, SYN } from "../packet/tcp.ts";
@@ -233,6 +235,28 @@ test("a reader that does not read shuts the window", async () => {
   expect(guest.sent.at(-1)!.window).toBeGreaterThan(30_000);
   connection.reset();
   expect(guest.layer.bufferedBytes).toBe(0);
+});
+
+test("a TIME-WAIT holds nothing of the stream that was", async () => {
+  const pair = new BackToBack();
+  const ended = async () => {
+    const [near, far] = await pair.open();
+    near.resume().end();
+    far.resume().end();
+    await pair.clock.passUntil(() => near.destroyed && far.destroyed, 60_000);
+    return new WeakRef(near);
+  };
+  const near = await ended();
+  setFlagsFromString("--expose-gc");
+  const collect: () => void = runInNewContext("gc");
+  await expect
+    .poll(() => {
+      collect();
+      return near.deref() === undefined;
+    })
+    .toBe(true);
+  expect(pair.near.connections).toBe(1);
+  await pair.leftOver();
 });
 
 test("a new SYN takes the place of a TIME-WAIT", async () => {
