@@ -63,6 +63,31 @@ describe("metrics", () => {
     await sandbox.shell("umount /m; rm /file");
   });
 
+  test("tell of each volume that is written to, and of no other", async () => {
+    expect((await guest()).volumes).toEqual([]);
+    await driver
+      .create({ mounts: [{ type: "volume", name: "read", target: "/r" }] })
+      .then((box) => box.remove({ force: true }));
+    const writer = await driver.create({
+      mounts: [
+        { type: "volume", name: "read", target: "/r", readOnly: true },
+        { type: "volume", name: "idle", target: "/z" },
+        { type: "volume", name: "busy", target: "/b" },
+      ],
+    });
+    await writer.shell("dd if=/dev/zero of=/b/file bs=1M count=40 2>/dev/null; sync");
+    const { volumes } = (await writer.metrics()).guest!;
+    expect(volumes.map(({ name, target }) => [name, target])).toEqual([
+      ["idle", "/z"],
+      ["busy", "/b"],
+    ]);
+    const [idle, busy] = volumes;
+    expect(busy!.usedBytes - idle!.usedBytes).toBeGreaterThanOrEqual(40 * MIB);
+    expect(busy!.availableBytes).toBeLessThan(idle!.availableBytes);
+    expect(busy!.totalBytes).toBeGreaterThan(3_000 * MIB);
+    await writer.remove({ force: true });
+  });
+
   test("of one that does not answer are its host's", async () => {
     const asleep = await driver.create({ name: "asleep" });
     const others = new Set(await driver.vmPids());

@@ -86,6 +86,8 @@ func (v *vm) SetClock(ns uint64) *failure.Failure { return identity.SetClock(ns)
 // Upper is where the sandbox's writes go.
 func (v *vm) Upper() int { return v.root.Upper() }
 
+func (v *vm) Volumes() []root.Volume { return v.root.Volumes() }
+
 // PowerOff ends the VM.
 func (v *vm) PowerOff() {
 	v.root.Leave()

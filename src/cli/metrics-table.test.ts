@@ -17,6 +17,7 @@ function at(time: string, cpuMs: number): SandboxMetrics {
       cpuMs,
       processes: 3,
       memory: { totalBytes: 256 * 1024 ** 2, usedBytes: 1024 ** 2, cacheBytes: 0, availableBytes: 0 },
+      volumes: [],
       disk: { totalBytes: 4096, usedBytes: 2048, availableBytes: 2048 },
       network: { receivedBytes: 0, sentBytes: 1 },
       pressure: { cpu: waits(1), memory: waits(42.4), io: waits(0) },

@@ -43,6 +43,17 @@ export const sandboxMetrics = z
         disk: z
           .object({ totalBytes: bytes, usedBytes: bytes, availableBytes: bytes })
           .meta({ description: "The file system that takes what it writes." }),
+        volumes: z
+          .array(
+            z.object({
+              name: z.string(),
+              target: z.string().meta({ description: "Where it is mounted." }),
+              totalBytes: bytes,
+              usedBytes: bytes,
+              availableBytes: bytes,
+            }),
+          )
+          .meta({ description: "The volumes that it may write to." }),
         network: z.object({ receivedBytes: bytes, sentBytes: bytes }),
         pressure: z.object({ cpu: pressure, memory: pressure, io: pressure }),
       })

@@ -36,6 +36,6 @@ export type { AdoptOptions, CloseReason, OpenOptions, StartOptions } from "./opt
 export { DEFAULT_WINDOW_BYTES } from "./output.ts";
 export type { OutputName } from "./pending-output.ts";
 export type { GuestProcess, LostOutput, OutputHandler } from "./process.ts";
-export type { GuestPressure, GuestStats } from "./stats.ts";
+export type { GuestDisk, GuestPressure, GuestStats } from "./stats.ts";
 export { STDIN_QUEUE_BYTES } from "./stdin.ts";
 export { violation } from "./violation.ts";

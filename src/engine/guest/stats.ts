@@ -5,10 +5,14 @@ export interface GuestStats {
   cpuMicroseconds: number;
   processes: number;
   memory: Record<"total" | "available" | "cache", number>;
-  disk: Record<"total" | "used" | "available", number>;
+  disk: GuestDisk;
+  /** The volumes that may be written to, by their disks: `volume0` and so on. */
+  volumes: Map<string, GuestDisk>;
   network: Record<"received" | "sent", number>;
   pressure: Record<"cpu" | "memory" | "io", GuestPressure>;
 }
+
+export type GuestDisk = Record<"total" | "used" | "available", number>;
 
 /** Hundredths of a percent of the last ten seconds, and microseconds in all. */
 export type GuestPressure = Record<
@@ -17,10 +21,10 @@ export type GuestPressure = Record<
 >;
 
 const WHOLE = 10_000;
+const MAX_VOLUMES = 16;
 
 export function readStats(result: Fields): GuestStats {
   const memory = result.fields("memory");
-  const disk = result.fields("disk");
   const network = result.fields("network");
   const pressure = result.fields("pressure");
   return {
@@ -31,7 +35,8 @@ export function readStats(result: Fields): GuestStats {
       available: memory.uint("available"),
       cache: memory.uint("cache"),
     },
-    disk: { total: disk.uint("total"), used: disk.uint("used"), available: disk.uint("available") },
+    disk: readDisk(result.fields("disk")),
+    volumes: readVolumes(result),
     network: { received: network.uint("received"), sent: network.uint("sent") },
     pressure: {
       cpu: readPressure(pressure.fields("cpu")),
@@ -39,6 +44,16 @@ export function readStats(result: Fields): GuestStats {
       io: readPressure(pressure.fields("io")),
     },
   };
+}
+
+function readDisk(fields: Fields): GuestDisk {
+  return { total: fields.uint("total"), used: fields.uint("used"), available: fields.uint("available") };
+}
+
+function readVolumes(result: Fields): Map<string, GuestDisk> {
+  if (!result.has("volumes")) return new Map(); // by an agent of an older template
+  const volumes = result.fields("volumes");
+  return new Map(volumes.keys(MAX_VOLUMES).map((disk) => [disk, readDisk(volumes.fields(disk))]));
 }
 
 function readPressure(fields: Fields): GuestPressure {

@@ -1,6 +1,7 @@
-import type { SandboxMetrics } from "../../contract/index.ts";
-import type { AgentConnection, GuestPressure, GuestStats } from "../guest/index.ts";
+import type { SandboxMetrics, VolumeMount } from "../../contract/index.ts";
+import type { AgentConnection, GuestDisk, GuestPressure, GuestStats } from "../guest/index.ts";
 import type { Machine } from "../machine/index.ts";
+import { volumesOf } from "./mounts.ts";
 import type { SandboxRecord } from "./record.ts";
 import type { Vigil } from "./vigil.ts";
 
@@ -29,13 +30,16 @@ export async function measure(
     uptimeMs: Math.max(0, now.getTime() - Date.parse(record.startedAt ?? now.toISOString())),
     cpus: record.spec.cpus,
     health,
-    ...(guest === undefined ? {} : { guest: guestMetrics(guest) }),
+    ...(guest === undefined ? {} : { guest: guestMetrics(guest, volumesOf(record.spec.mounts)) }),
     host: { cpuMs: Math.round(cpuSeconds * 1_000), ...bytes },
   };
 }
 
-function guestMetrics(guest: GuestStats): NonNullable<SandboxMetrics["guest"]> {
-  const { memory, disk, network, pressure } = guest;
+function guestMetrics(
+  guest: GuestStats,
+  volumes: readonly VolumeMount[],
+): NonNullable<SandboxMetrics["guest"]> {
+  const { memory, network, pressure } = guest;
   return {
     cpuMs: guest.cpuMicroseconds / 1_000,
     processes: guest.processes,
@@ -46,7 +50,12 @@ function guestMetrics(guest: GuestStats): NonNullable<SandboxMetrics["guest"]> {
       cacheBytes: memory.cache,
       availableBytes: memory.available,
     },
-    disk: { totalBytes: disk.total, usedBytes: disk.used, availableBytes: disk.available },
+    disk: diskMetrics(guest.disk),
+    // What the guest says of other disks is left out.
+    volumes: volumes.flatMap(({ name, target }, i) => {
+      const disk = guest.volumes.get(`volume${i}`);
+      return disk === undefined ? [] : [{ name, target, ...diskMetrics(disk) }];
+    }),
     network: { receivedBytes: network.received, sentBytes: network.sent },
     pressure: {
       cpu: pressureOf(pressure.cpu),
@@ -54,6 +63,10 @@ function guestMetrics(guest: GuestStats): NonNullable<SandboxMetrics["guest"]> {
       io: pressureOf(pressure.io),
     },
   };
+}
+
+function diskMetrics({ total, used, available }: GuestDisk) {
+  return { totalBytes: total, usedBytes: used, availableBytes: available };
 }
 
 function pressureOf(guest: GuestPressure) {

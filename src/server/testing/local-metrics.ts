@@ -16,6 +16,7 @@ export function localMetrics(sandbox: string, name: string): SandboxMetrics {
       processes: 3,
       memory: { totalBytes: 100e6, usedBytes: 40e6, cacheBytes: 10e6, availableBytes: 60e6 },
       disk: { totalBytes: 4e9, usedBytes: 1e9, availableBytes: 3e9 },
+      volumes: [],
       network: { receivedBytes: 0, sentBytes: 0 },
       pressure: { cpu: pressure, memory: pressure, io: pressure },
     },

@@ -37,6 +37,8 @@ type VM interface {
 	SetClock(ns uint64) *failure.Failure
 	// Upper is a descriptor of the file system that takes what the sandbox writes, once it is set up.
 	Upper() int
+	// Volumes are those that the sandbox writes to.
+	Volumes() []root.Volume
 	// PowerOff syncs and ends the VM; it does not return.
 	PowerOff()
 	// SignalAll reaches every process but PID 1.

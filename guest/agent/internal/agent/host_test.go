@@ -64,6 +64,14 @@ func (v *fakeVM) SetClock(ns uint64) *failure.Failure {
 	return nil
 }
 func (v *fakeVM) Upper() int { return v.upper }
+func (v *fakeVM) Volumes() (volumes []root.Volume) {
+	for _, m := range v.mounts {
+		if m.Disk != "" && !m.ReadOnly {
+			volumes = append(volumes, root.Volume{Disk: m.Disk, Dir: v.upper})
+		}
+	}
+	return volumes
+}
 func (v *fakeVM) Mount(m root.Mount) *failure.Failure {
 	v.mounts = append(v.mounts, m)
 	return nil

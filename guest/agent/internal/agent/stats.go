@@ -12,18 +12,26 @@ func (a *Agent) stats(id uint64) {
 		upper = a.vm.Upper()
 	}
 	s := stats.Read(upper)
-	b := a.reply(id, 6)
+	b := a.reply(id, 7)
 	b = wire.AppendUint(wire.AppendText(b, "cpu_us"), s.CPU)
 	b = wire.AppendUint(wire.AppendText(b, "processes"), a.memory.groups.Processes())
 	b = appendNumbers(wire.AppendText(b, "memory"),
 		[]string{"total", "available", "cache"}, []uint64{s.Memory.Total, s.Memory.Available, s.Memory.Cache})
-	b = appendNumbers(wire.AppendText(b, "disk"),
-		[]string{"total", "used", "available"}, []uint64{s.Disk.Total, s.Disk.Used, s.Disk.Available})
+	b = appendDisk(wire.AppendText(b, "disk"), s.Disk)
+	volumes := a.vm.Volumes()
+	b = wire.AppendMap(wire.AppendText(b, "volumes"), len(volumes))
+	for _, v := range volumes {
+		b = appendDisk(wire.AppendText(b, v.Disk), stats.Space(v.Dir))
+	}
 	b = appendNumbers(wire.AppendText(b, "network"), []string{"received", "sent"}, []uint64{s.Received, s.Sent})
 	b = wire.AppendMap(wire.AppendText(b, "pressure"), 3)
 	b = appendPressure(wire.AppendText(b, "cpu"), s.CPUWait)
 	b = appendPressure(wire.AppendText(b, "memory"), s.MemoryWait)
 	a.link.End(appendPressure(wire.AppendText(b, "io"), s.IOWait))
+}
+
+func appendDisk(b []byte, d stats.Disk) []byte {
+	return appendNumbers(b, []string{"total", "used", "available"}, []uint64{d.Total, d.Used, d.Available})
 }
 
 func appendPressure(b []byte, p stats.Pressure) []byte {

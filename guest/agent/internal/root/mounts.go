@@ -19,6 +19,12 @@ type Mount struct {
 	Mode     uint64 // a tmpfs's
 }
 
+// Volume is one that is written to.
+type Volume struct {
+	Disk string // its role
+	Dir  int    // descriptor of its topmost folder
+}
+
 const (
 	volumeFlags = syscall.MS_NOATIME | syscall.MS_NODEV
 	tmpfsFlags  = syscall.MS_NOSUID | syscall.MS_NODEV
@@ -62,7 +68,7 @@ func (r *Root) addVolume(disks map[string]string, m Mount) *failure.Failure {
 	if err != nil {
 		return failed("open the volume on "+m.Target, err)
 	}
-	r.volumes = append(r.volumes, dir)
+	r.volumes = append(r.volumes, Volume{m.Disk, dir})
 	size, fail := fileSystemSize(disk)
 	if fail == nil && size < m.Size {
 		fail = growTo(dir, disk, m.Size)
@@ -96,10 +102,13 @@ func MountPoint(path string) *failure.Failure {
 	return nil
 }
 
+// Volumes are those that are written to.
+func (r *Root) Volumes() []Volume { return r.volumes }
+
 // leaveVolumes makes their file systems clean.
 func (r *Root) leaveVolumes() {
-	for _, dir := range r.volumes {
+	for _, volume := range r.volumes {
 		const flags = syscall.MS_REMOUNT | syscall.MS_RDONLY | volumeFlags
-		_ = mount("", "/proc/self/fd/"+strconv.Itoa(dir), "", flags, "")
+		_ = mount("", "/proc/self/fd/"+strconv.Itoa(volume.Dir), "", flags, "")
 	}
 }

@@ -46,7 +46,7 @@ type Host struct{ Name, Address string }
 // Root is the mounted root: what is needed to leave it cleanly.
 type Root struct {
 	upper   *Upper
-	volumes []int // root directories of the volumes that are written to
+	volumes []Volume
 }
 
 // Upper is a descriptor of the file system that holds the overlay's upper directory, "upper". It has no path any more.

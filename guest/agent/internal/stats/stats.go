@@ -1,5 +1,5 @@
 // Package stats reads what the guest's kernel counts: CPU time, memory, disk, network, pressure. All of it is at hand, in
-// files of /proc and by statfs(2) of the disk that takes the sandbox's writes, so that PID 1 may do it itself: nothing here waits
+// files of /proc and by statfs(2) of the disks that take the sandbox's writes, so that PID 1 may do it itself: nothing here waits
 // for a disk, or for a file system that a process of the sandbox serves.
 package stats
 
@@ -43,12 +43,18 @@ func Read(upper int) (s Stats) {
 	s.CPUWait = pressure(file("/proc/pressure/cpu"))
 	s.MemoryWait = pressure(file("/proc/pressure/memory"))
 	s.IOWait = pressure(file("/proc/pressure/io"))
-	var fs syscall.Statfs_t
-	if upper >= 0 && syscall.Fstatfs(upper, &fs) == nil {
-		size := uint64(fs.Bsize)
-		s.Disk = Disk{Total: fs.Blocks * size, Used: (fs.Blocks - fs.Bfree) * size, Available: fs.Bavail * size}
-	}
+	s.Disk = Space(upper)
 	return s
+}
+
+// Space is that of the file system on which dir is; of −1, none.
+func Space(dir int) Disk {
+	var fs syscall.Statfs_t
+	if dir < 0 || syscall.Fstatfs(dir, &fs) != nil {
+		return Disk{}
+	}
+	size := uint64(fs.Bsize)
+	return Disk{Total: fs.Blocks * size, Used: (fs.Blocks - fs.Bfree) * size, Available: fs.Bavail * size}
 }
 
 // file reads the beginning of a file into the one buffer.
