@@ -12,7 +12,7 @@ describe("metrics", () => {
   let sandbox: Sandbox;
   beforeAll(async () => {
     driver = await SandboxDriver.open("metrics");
-    sandbox = await driver.create({ name: "measured" });
+    sandbox = await driver.create({ name: "measured", network: { scope: "none" } });
   });
   afterAll(() => driver?.[Symbol.asyncDispose]());
 
