@@ -148,7 +148,7 @@ describe("limits", () => {
     const script =
       "setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 0.1; done' & trap '' TERM; wait; wait";
     // Long enough for a loaded machine to get as far as the trap.
-    const result = await sandbox.shell(script, { timeoutMs: 3_000 });
+    const result = await sandbox.shell(script, { timeoutMs: 10_000 });
     expect(result).toMatchObject({ signal: "SIGKILL", timedOut: true });
     expect(result.outOfMemory).toBe(false);
     const { stdout } = await sandbox.shell("ps | grep -c '[t]rap'");
