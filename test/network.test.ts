@@ -119,7 +119,8 @@ describe("a network that runs", () => {
     expect((await sandbox.network.statistics()).connections).toBeGreaterThan(0);
 
     expect(await sandbox.network.update({ rules: [] })).toMatchObject({ scope: "public", rules: [] });
-    await decisions(sandbox, closed);
+    const process = expect.objectContaining({ command: "nc", pid: expect.any(Number) });
+    await decisions(sandbox, { ...closed, process });
     expect((await sandbox.network.test(question)).addresses[0]).toMatchObject({ allowed: false });
     expect(await complaint(sandbox, `nc -w 20 ${HOST} ${tcp}`)).toContain("Connection refused");
     await held.signal("KILL", { scope: "tree" });

@@ -120,6 +120,15 @@ const messages: Record<string, CborValue> = {
     uptime_ms: 1_234,
     processes: 2,
   },
+  owners: {
+    op: "owners",
+    id: 6,
+    flows: [
+      { udp: false, local: 40_000, address: Buffer.from("08080808", "hex"), port: 443 },
+      { udp: true, local: 5_353, address: Buffer.from("20010db8000000000000000000000007", "hex"), port: 53 },
+    ],
+  },
+  "reply to owners": { op: "reply", id: 6, owners: [{ pid: 212, command: "curl" }, {}] },
   shutdown: { op: "shutdown", id: 4, grace_ms: 10_000 },
   "reply to shutdown": { op: "reply", id: 4, killed: 1 },
   "reply with an error": {

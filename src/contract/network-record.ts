@@ -21,6 +21,10 @@ export const connectionRecord = z
     bytesOut: z.int().meta({ description: "From the sandbox." }),
     bytesIn: z.int().meta({ description: "To the sandbox." }),
     durationMs: z.int(),
+    process: z.object({ pid: z.int(), command: z.string() }).optional().meta({
+      description:
+        "Who opened it inside of the sandbox: the guest's word. Missing where it ended before it was known.",
+    }),
   })
   .meta({ id: "ConnectionRecord" });
 export type ConnectionRecord = z.output<typeof connectionRecord>;

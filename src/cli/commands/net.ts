@@ -106,7 +106,8 @@ function lineOf(record: NetworkRecord): string {
   const { direction, protocol, address, port, name, bytesOut, bytesIn, durationMs } = record;
   const whom = `${direction === "egress" ? "to" : "from"} ${address}${name === undefined ? "" : ` (${name})`} ${protocol}:${port}`;
   const moved = allowed ? ` out ${bytesOut} in ${bytesIn} ${durationMs} ms` : ` ${record.reason}`;
-  return printable(`${head} ${whom} [${rule}]${moved}`);
+  const by = record.process === undefined ? "" : ` by ${record.process.command}(${record.process.pid})`;
+  return printable(`${head} ${whom}${by} [${rule}]${moved}`);
 }
 
 function verdictOf(

@@ -207,7 +207,7 @@ export function encodeClose(): Buffer {
   return encodeMessage({ op: "close" });
 }
 
-function encodeMessage(message: Record<string, unknown>): Buffer {
+export function encodeMessage(message: Record<string, unknown>): Buffer {
   const payload = encodeCbor(message);
   if (payload.length <= MAX_PAYLOAD) return payload;
   throw invalid(`the message ${message.op} has ${payload.length} bytes; ${MAX_PAYLOAD} can be sent`);

@@ -137,7 +137,7 @@ export class AgentConnection implements Disposable {
       this.#running = true;
       return this.#setupResult;
     };
-    return this.#request("setup", (id) => encodeSetup(id, setup), read, wait);
+    return this.request("setup", (id) => encodeSetup(id, setup), read, wait);
   }
 
   /**
@@ -147,7 +147,7 @@ export class AgentConnection implements Disposable {
    */
   async prepare(network?: GuestNetwork, wait: Wait = {}): Promise<void> {
     const message = (id: number) => encodePrepare(id, network);
-    await this.#request("prepare", message, () => undefined, wait);
+    await this.request("prepare", message, () => undefined, wait);
   }
 
   /**
@@ -157,17 +157,17 @@ export class AgentConnection implements Disposable {
    */
   async mount(mount: GuestMount, wait: Wait = {}): Promise<void> {
     const message = (id: number) => encodeMount(id, mount);
-    await this.#request("mount", message, () => undefined, wait);
+    await this.request("mount", message, () => undefined, wait);
   }
 
   /** @param wait `setTimeNs`: what the guest's wall clock is set to first */
   ping({ setTimeNs, ...wait }: Wait & { setTimeNs?: bigint } = {}): Promise<PingResult> {
-    return this.#request("ping", (id) => encodePing(id, setTimeNs), readPingResult, wait);
+    return this.request("ping", (id) => encodePing(id, setTimeNs), readPingResult, wait);
   }
 
   /** What the guest's kernel counts. @throws SandboxError `unsupported` by an agent of an older template */
   stats(wait: Wait = {}): Promise<GuestStats> {
-    return this.#request("stats", encodeStats, readStats, wait);
+    return this.request("stats", encodeStats, readStats, wait);
   }
 
   /**
@@ -178,7 +178,7 @@ export class AgentConnection implements Disposable {
   shutdown(graceMs: number, wait: Wait = {}): Promise<ShutdownResult> {
     const timeoutMs = wait.timeoutMs ?? graceMs + SHUTDOWN_EXTRA_MS;
     const encode = (id: number) => encodeShutdown(id, graceMs);
-    return this.#request("shutdown", encode, readShutdownResult, { ...wait, timeoutMs });
+    return this.request("shutdown", encode, readShutdownResult, { ...wait, timeoutMs });
   }
 
   /**
@@ -279,7 +279,7 @@ export class AgentConnection implements Disposable {
     await setup;
   }
 
-  async #request<T>(
+  async request<T>(
     name: string,
     encode: (id: number) => Buffer,
     read: (result: Fields) => T,

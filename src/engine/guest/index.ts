@@ -34,6 +34,7 @@ export { Fields, intOf, uintOf } from "./fields.ts";
 export type { AgentLog } from "./guest-log.ts";
 export type { AdoptOptions, CloseReason, OpenOptions, StartOptions } from "./options.ts";
 export { DEFAULT_WINDOW_BYTES } from "./output.ts";
+export { askOwners, type FlowOwner, type GuestFlow } from "./owners.ts";
 export type { OutputName } from "./pending-output.ts";
 export type { GuestProcess, LostOutput, OutputHandler } from "./process.ts";
 export type { GuestDisk, GuestPressure, GuestStats } from "./stats.ts";

@@ -4,4 +4,9 @@
  */
 export { GROUP_NUMBERS, type GuestLink, groupLink, type LinkEnd, LONE_LINK } from "./guest-link.ts";
 export { type AttachRequest, NetworkService, type SandboxNetwork } from "./service.ts";
-export type { NetworkEvent, StackSettings as NetworkStackSettings } from "./worker/messages.ts";
+export type {
+  BegunFlow,
+  FlowRecord,
+  NetworkEvent,
+  StackSettings as NetworkStackSettings,
+} from "./worker/messages.ts";

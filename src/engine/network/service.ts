@@ -3,11 +3,12 @@ import { type NetworkSpec, type PublishedPort, ruleTextOf } from "../../contract
 import type {
   NetworkExplanation,
   NetworkQuestion,
-  NetworkRecord,
   NetworkStatistics,
 } from "../../contract/network-record.ts";
 import type { GuestLink } from "./guest-link.ts";
 import {
+  type BegunFlow,
+  type FlowRecord,
   type FromStack,
   linkToText,
   type NetworkEvent,
@@ -33,7 +34,9 @@ export interface AttachRequest {
   settings: StackSettings;
   /** A published port or a capture file that cannot be had is an event and no error. Default: false. */
   spared?: boolean;
-  onRecords(records: NetworkRecord[]): void;
+  onRecords(records: FlowRecord[]): void;
+  /** Some of the flows that begin, so that it can be found out whose they are. */
+  onFlows?(flows: BegunFlow[]): void;
   onEvent(event: NetworkEvent): void;
   /** Somebody comes to a published port, or one of its group to any, and is let in. */
   onVisit?(): void;
@@ -129,6 +132,7 @@ export class NetworkService implements AsyncDisposable {
   #hear(message: FromStack): void {
     const request = this.#requests.get(message.id);
     if (message.say === "records") request?.onRecords(message.records);
+    else if (message.say === "flows") request?.onFlows?.(message.flows);
     else if (message.say === "event") request?.onEvent(message.event);
     else request?.onVisit?.();
   }

@@ -1,4 +1,5 @@
 import {
+  IpAddress,
   type NetworkChanges,
   type NetworkExplanation,
   type NetworkQuestion,
@@ -9,19 +10,26 @@ import {
   SandboxError,
 } from "../../contract/index.ts";
 import type { NetworkLogOptions, SandboxNetworkControl } from "../engine.ts";
+import { type AgentConnection, askOwners, type FlowOwner } from "../guest/index.ts";
 import type { Machine } from "../machine/index.ts";
-import type { NetworkEvent, SandboxNetwork } from "../network/index.ts";
+import type { BegunFlow, FlowRecord, NetworkEvent, SandboxNetwork } from "../network/index.ts";
 import type { SandboxContext } from "./context.ts";
+import { FlowOwners } from "./flow-owners.ts";
 import { linkOf, type Membership } from "./network.ts";
 import { changedNetwork } from "./network-changes.ts";
 import { NetworkLog } from "./network-log.ts";
 import type { SandboxRecord } from "./record.ts";
+
+/** A guest that is slower than this is not heard: its records are written without. */
+const OWNERS_MS = 1_000;
 
 export interface NetworkLinkHears {
   /** Of a changed spec, to keep it in the sandbox's record. */
   changed(spec: NetworkSpec): void;
   /** Of somebody who comes to a port of it. */
   visited(): void;
+  /** Gives the guest's agent, while there is one to be asked. */
+  agent(): AgentConnection | undefined;
 }
 
 /**
@@ -36,6 +44,9 @@ export class NetworkLink implements SandboxNetworkControl {
   readonly #id: string;
   readonly #name: string;
   readonly #hears: NetworkLinkHears;
+  readonly #owners: FlowOwners;
+  /** Settles when all records that came so far are in the log. */
+  #told: Promise<void> = Promise.resolve();
   #spec: NetworkSpec;
   #network: SandboxNetwork | undefined;
   #attached: Promise<SandboxNetwork | undefined> | undefined;
@@ -54,6 +65,7 @@ export class NetworkLink implements SandboxNetworkControl {
     const { group } = spec.network;
     if (group !== undefined && groupNumber !== undefined) this.membership = { group, number: groupNumber };
     this.#hears = hears;
+    this.#owners = new FlowOwners((flows) => this.#askOwners(flows));
     this.log = new NetworkLog(logDirectory);
   }
 
@@ -130,6 +142,7 @@ export class NetworkLink implements SandboxNetworkControl {
   /** Also its log; what follows that ends. */
   async dispose(): Promise<void> {
     await this.close();
+    await this.#told;
     await this.log.close();
   }
 
@@ -155,11 +168,24 @@ export class NetworkLink implements SandboxNetworkControl {
       spec,
       settings: this.#context.networkSettings(),
       spared,
-      onRecords: (records) => this.log.append(records),
+      onRecords: (records) => this.#log(records),
+      onFlows: (flows) => this.#owners.begun(flows),
       onEvent: (event) => this.#tell(event),
       onVisit: () => this.#hears.visited(),
     });
     return this.#network;
+  }
+
+  /** Processes are looked for while others are, and the order stays. */
+  #log(records: readonly FlowRecord[]): void {
+    const named = this.#owners.name(records);
+    this.#told = this.#told.then(async () => this.log.append(await named));
+  }
+
+  async #askOwners(flows: readonly BegunFlow[]): Promise<readonly (FlowOwner | undefined)[]> {
+    const agent = this.#hears.agent();
+    const asked = flows.map((flow) => ({ ...flow, address: IpAddress.parse(flow.address)!.bytes }));
+    return agent === undefined ? [] : await askOwners(agent, asked, { timeoutMs: OWNERS_MS });
   }
 
   #tell({ type, message }: NetworkEvent): void {

@@ -75,6 +75,7 @@ export class Sandbox {
         this.vigil.busy()();
         void this.standstill.awake("somebody connects to a port of it").catch(() => {});
       },
+      agent: () => this.agent,
     });
     this.vigil = new Vigil(context, record, this.log, {
       expired: (expiry) => void this.expire(expiry).catch(() => {}),

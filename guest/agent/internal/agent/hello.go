@@ -15,6 +15,7 @@ var capabilities = [...]string{
 	"files",
 	"folder",
 	"network",
+	"owners",
 	"watch",
 }
 

@@ -26,6 +26,8 @@ func (a *Agent) request(m wire.Item) {
 		a.ping(id, m)
 	case op.Is("stats"):
 		a.stats(id)
+	case op.Is("owners"):
+		a.owners(id, m)
 	case op.Is("shutdown"):
 		a.shutdown.begin(id, m)
 	default:

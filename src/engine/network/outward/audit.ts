@@ -20,6 +20,8 @@ export interface AuditRecord {
   /** To the guest. */
   bytesIn: number;
   durationMs: number;
+  /** By which it was told of when it began. */
+  flow?: number;
 }
 
 export interface AuditSubject {
@@ -28,6 +30,7 @@ export interface AuditSubject {
   address: IpAddress;
   port: number;
   names: readonly string[];
+  flow?: number | undefined;
 }
 
 /** Counts for one record, which it gives away once. */
@@ -51,7 +54,7 @@ export class Audit {
   end(verdict: Pick<Verdict, "allowed" | "rule" | "reason">): void {
     if (this.#given) return;
     this.#given = true;
-    const { direction, protocol, address, port, names } = this.#subject;
+    const { direction, protocol, address, port, names, flow } = this.#subject;
     const name = this.name ?? names.at(-1);
     this.#give({
       time: this.#time,
@@ -66,6 +69,7 @@ export class Audit {
       bytesOut: this.bytesOut,
       bytesIn: this.bytesIn,
       durationMs: Math.round(performance.now() - this.#start),
+      ...(flow === undefined ? {} : { flow }),
     });
   }
 }

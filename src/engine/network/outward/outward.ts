@@ -42,6 +42,8 @@ export interface OutwardOptions {
   egress?: TokenBucket | undefined;
   ingress?: TokenBucket | undefined;
   audit?(record: AuditRecord): void;
+  /** Hears of a flow that begins; the number that it gives is in the flow's record. */
+  began?(flow: FlowAddress, protocol: "tcp" | "udp"): number | undefined;
 }
 
 /** Linux repeats a SYN for 127 s at most; most programs give up before. */

@@ -48,7 +48,14 @@ export class TcpFlow {
     this.#verdict = policy().decide(question);
     const { address, names } = question;
     this.#audit = new Audit(
-      { direction: "egress", protocol: "tcp", address, port: request.destinationPort, names },
+      {
+        direction: "egress",
+        protocol: "tcp",
+        address,
+        port: request.destinationPort,
+        names,
+        flow: options.began?.(request, "tcp"),
+      },
       options.audit,
     );
   }

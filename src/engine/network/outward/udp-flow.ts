@@ -27,7 +27,14 @@ export class UdpFlow {
     this.#verdict = policy.decide(question);
     const { address, names } = question;
     this.#audit = new Audit(
-      { direction: "egress", protocol: "udp", address, port: flow.destinationPort, names },
+      {
+        direction: "egress",
+        protocol: "udp",
+        address,
+        port: flow.destinationPort,
+        names,
+        flow: options.began?.(flow, "udp"),
+      },
       options.audit,
     );
   }

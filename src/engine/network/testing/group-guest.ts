@@ -98,7 +98,7 @@ export class GroupGuest {
         settings: { sets: {} },
         spared: false,
       },
-      { onRecord: (record) => guest.records.push(record), onEvent: () => {} },
+      { onRecord: (record) => guest.records.push(record), onFlows: () => {}, onEvent: () => {} },
       groups,
     );
     onTestFinished(async () => {

@@ -100,10 +100,24 @@ export type FromThread =
 
 /** What a sandbox's stack says by itself. */
 export type FromStack =
-  | { say: "records"; id: string; records: NetworkRecord[] }
+  | { say: "records"; id: string; records: FlowRecord[] }
+  | { say: "flows"; id: string; flows: BegunFlow[] }
   | { say: "event"; id: string; event: NetworkEvent }
   /** Somebody comes to a port of it. */
   | { say: "visited"; id: string };
+
+/** A record on its way to the log; `flow` is the number of a flow that was told of when it began. */
+export type FlowRecord = NetworkRecord & { flow?: number };
+
+/** A flow of the guest that has just begun. */
+export interface BegunFlow {
+  number: number;
+  protocol: "tcp" | "udp";
+  /** The guest's own. */
+  localPort: number;
+  address: string;
+  port: number;
+}
 
 /** Something that happened to a sandbox's network, for people. */
 export interface NetworkEvent {

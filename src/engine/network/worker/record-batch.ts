@@ -1,4 +1,4 @@
-import type { NetworkRecord } from "../../../contract/network-record.ts";
+import type { FlowRecord } from "./messages.ts";
 
 /** Records of one sandbox on their way to the main thread: together, since a guest makes as many as it likes. */
 
@@ -6,15 +6,15 @@ const WAIT_MS = 20;
 const FULL = 500;
 
 export class RecordBatch implements Disposable {
-  readonly #give: (records: NetworkRecord[]) => void;
-  #records: NetworkRecord[] = [];
+  readonly #give: (records: FlowRecord[]) => void;
+  #records: FlowRecord[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(give: (records: NetworkRecord[]) => void) {
+  constructor(give: (records: FlowRecord[]) => void) {
     this.#give = give;
   }
 
-  add(record: NetworkRecord): void {
+  add(record: FlowRecord): void {
     this.#records.push(record);
     if (this.#records.length >= FULL) this.#flush();
     else this.#timer ??= setTimeout(() => this.#flush(), WAIT_MS);

@@ -5,7 +5,6 @@ import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import type { NetworkRecord } from "../../../contract/network-record.ts";
 import { Groups } from "../group/group.ts";
 import { LONE_LINK } from "../guest-link.ts";
 import { parseEthernet, parseMac } from "../packet/ethernet.ts";
@@ -13,7 +12,13 @@ import { parseIpv4 } from "../packet/ipv4.ts";
 import { buildUdpHeader, parseUdp } from "../packet/udp.ts";
 import { ethernetFrame, ip, ipPacket } from "../testing/packets.ts";
 import { socks5Server } from "../testing/socks5-server.ts";
-import { linkToText, type StackSettings, type StackSpec } from "./messages.ts";
+import {
+  type BegunFlow,
+  type FlowRecord,
+  linkToText,
+  type StackSettings,
+  type StackSpec,
+} from "./messages.ts";
 import { SandboxStack } from "./sandbox-stack.ts";
 
 const SPEC: StackSpec = {
@@ -32,7 +37,8 @@ async function stackWith(settings: StackSettings) {
   const vmm = createServer((socket) => attached.resolve(socket.on("error", () => {}))).listen(path);
   onTestFinished(() => void vmm.close());
   await once(vmm, "listening");
-  const records: NetworkRecord[] = [];
+  const records: FlowRecord[] = [];
+  const flows: BegunFlow[] = [];
   const stack = await SandboxStack.open(
     {
       id: "s",
@@ -42,12 +48,16 @@ async function stackWith(settings: StackSettings) {
       settings,
       spared: false,
     },
-    { onRecord: (record) => records.push(record), onEvent: () => {} },
+    {
+      onRecord: (record) => records.push(record),
+      onFlows: (begun) => flows.push(...begun),
+      onEvent: () => {},
+    },
     new Groups(),
   );
   onTestFinished(() => stack[Symbol.asyncDispose]());
   await stack.connect(path, 5000);
-  return { stack, wire: await attached.promise, records };
+  return { stack, wire: await attached.promise, records, flows };
 }
 
 const GUEST = ip("10.209.0.2");
@@ -134,4 +144,16 @@ test("limits change while it lives", async () => {
   stack.update(SPEC, settings);
   wire.write(framed("8.8.8.8", 125, "last"));
   await expect.poll(() => heard).toEqual(["x".repeat(1000), "last"]);
+});
+
+test("flows are told of when they begin, and their records name them", async () => {
+  const { wire, records, flows } = await stackWith({ sets: {} });
+  for (const port of [1001, 1002]) wire.write(framed("10.0.0.1", port, "x"));
+  await expect.poll(() => records.length).toBe(2);
+  await expect.poll(() => flows.length).toBeGreaterThan(0);
+  expect(flows[0]).toMatchObject({ protocol: "udp", localPort: PORT, address: "10.0.0.1", port: 1001 });
+  expect(records).toMatchObject([
+    { allowed: false, flow: flows[0]!.number },
+    { allowed: false, flow: flows[0]!.number + 1 },
+  ]);
 });

@@ -4,7 +4,6 @@ import type { PublishedPort } from "../../../contract/network.ts";
 import type {
   NetworkExplanation,
   NetworkQuestion,
-  NetworkRecord,
   NetworkStatistics,
 } from "../../../contract/network-record.ts";
 import { parseTarget } from "../../../contract/network-rule.ts";
@@ -29,9 +28,12 @@ import { ETHERNET_HEADER } from "../packet/ethernet.ts";
 import { NetworkPolicy } from "../policy/policy.ts";
 import { dialLoopback } from "./dial-loopback.ts";
 import { explain } from "./explain.ts";
+import { FlowAnnouncer } from "./flow-announcer.ts";
 import { LinkDialer } from "./link-dialer.ts";
 import { localNamesOf } from "./local-names.ts";
 import {
+  type BegunFlow,
+  type FlowRecord,
   linkFromText,
   type NetworkEvent,
   type StackOptions,
@@ -49,7 +51,8 @@ import { surroundingsOf, unsurveyed } from "./surroundings.ts";
  */
 
 export interface StackHears {
-  onRecord(record: NetworkRecord): void;
+  onRecord(record: FlowRecord): void;
+  onFlows(flows: BegunFlow[]): void;
   onEvent(event: NetworkEvent): void;
   /** Somebody from outside, or a fellow, comes to one of its ports. */
   onVisit?(): void;
@@ -65,6 +68,7 @@ export class SandboxStack implements AsyncDisposable {
   readonly #buckets: Buckets;
   readonly #questions: QuestionRate;
   readonly #rates: PacketRates;
+  readonly #announcer: FlowAnnouncer;
   readonly #closed = new AbortController();
   readonly #member: GroupMember | undefined;
   readonly #names: LocalNames;
@@ -82,6 +86,7 @@ export class SandboxStack implements AsyncDisposable {
     const link = linkFromText(options.link);
     this.#link = link;
     this.#hears = hears;
+    this.#announcer = new FlowAnnouncer((flows) => hears.onFlows(flows));
     this.#buckets = {
       egress: new TokenBucket(limits.egressBytesPerSecond),
       ingress: new TokenBucket(limits.ingressBytesPerSecond),
@@ -113,6 +118,7 @@ export class SandboxStack implements AsyncDisposable {
       connections: limits.connections,
       ...this.#buckets,
       audit: (record) => this.#audit(record),
+      began: (flow, protocol) => this.#announcer.begun(flow, protocol),
     });
     this.#gateway = new Gateway(
       { link, tcp: { connections: limits.connections } },

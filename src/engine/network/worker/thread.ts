@@ -1,9 +1,16 @@
 import { enableCompileCache } from "node:module";
 import { parentPort } from "node:worker_threads";
 import { SandboxError } from "../../../contract/errors.ts";
-import type { NetworkRecord } from "../../../contract/network-record.ts";
 import { Groups } from "../group/group.ts";
-import type { CallName, Calls, FromThread, NetworkEvent, ToThread } from "./messages.ts";
+import type {
+  BegunFlow,
+  CallName,
+  Calls,
+  FlowRecord,
+  FromThread,
+  NetworkEvent,
+  ToThread,
+} from "./messages.ts";
 import { RecordBatch } from "./record-batch.ts";
 import { SandboxStack } from "./sandbox-stack.ts";
 
@@ -40,7 +47,8 @@ const answering: Answering = {
       throw new SandboxError("internal", `the network of sandbox '${id}' is attached twice`);
     const batch = new RecordBatch((records) => say({ say: "records", id, records }));
     const hears = {
-      onRecord: (record: NetworkRecord) => batch.add(record),
+      onRecord: (record: FlowRecord) => batch.add(record),
+      onFlows: (flows: BegunFlow[]) => say({ say: "flows", id, flows }),
       onEvent: (event: NetworkEvent) => say({ say: "event", id, event }),
       onVisit: () => say({ say: "visited", id }),
     };
