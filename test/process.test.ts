@@ -176,8 +176,9 @@ describe("a process in a sandbox", () => {
     await sandbox.shell("killall sleep || true");
   });
 
-  test("cannot reach a network: there is none but loopback", async () => {
-    const { stdout } = await sandbox.shell("ls /sys/class/net; cat /proc/net/route");
+  test("cannot reach a network that its sandbox has not: there is none but loopback", async () => {
+    await using lone = await driver.create({ network: { scope: "none" } });
+    const { stdout } = await lone.shell("ls /sys/class/net; cat /proc/net/route");
     expect(stdout.trim().split("\n")[0]).toBe("lo");
     expect(stdout).not.toContain("eth");
   });
