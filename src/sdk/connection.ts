@@ -41,6 +41,9 @@ export interface ApiRequest {
   purpose: string;
 }
 
+/** What a child process has written is thrown away when it ends and nobody listens: this listens, until there is a request to send it with. */
+const keepUnread = (): void => {};
+
 /** How often a request may find the daemon gone and start the next one. */
 const MAX_ATTEMPTS = 4;
 
@@ -130,6 +133,7 @@ export class Connection implements Disposable {
   async #send(request: ApiRequest, deadline: Deadline): Promise<IncomingMessage> {
     // A stream can be sent only once: see that somebody listens before.
     if (request.upload) {
+      request.upload.on("readable", keepUnread);
       const probe: ApiRequest = {
         method: "GET",
         path: "/v1/health",
@@ -210,7 +214,7 @@ export class Connection implements Disposable {
           if (!outgoing.writableFinished) outgoing.destroy();
         }),
       );
-      upload.pipe(outgoing);
+      upload.off("readable", keepUnread).pipe(outgoing);
     } else {
       outgoing.end(body);
     }
