@@ -83,4 +83,21 @@ describe("a heartbeat", () => {
     await vi.advanceTimersByTimeAsync(10_000);
     expect(second.pings).toBe(0);
   });
+
+  test("asks once in an interval after it was watched again, also with a ping under way", async () => {
+    const agent = new Agent();
+    const heartbeat = new Heartbeat(1_000, () => {});
+    heartbeat.watch(agent);
+    for (let pause = 0; pause < 3; pause++) {
+      agent.awake = false;
+      await vi.advanceTimersByTimeAsync(1_000);
+      heartbeat.end();
+      heartbeat.watch(agent);
+      agent.wake();
+    }
+    agent.pings = 0;
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(agent.pings).toBe(10);
+    heartbeat.end();
+  });
 });
