@@ -3,12 +3,12 @@
  * Bounds: of a file that is gone on with, one record is in memory at a time.
  */
 import { constants } from "node:fs";
-import { type FileHandle, open, realpath } from "node:fs/promises";
-import { dirname } from "node:path";
+import { type FileHandle, open, readlink } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { SandboxError } from "../../../contract/errors.ts";
 import { PCAP_HEADER, pcapHeader, RECORD_HEADER, recordLengthAt } from "./pcap-format.ts";
 
-const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
+const { O_RDONLY, O_DIRECTORY, O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
 
 export interface CaptureFile {
   handle: FileHandle;
@@ -24,9 +24,12 @@ export async function openCaptureFile(path: string, goOn: boolean): Promise<Capt
   let handle: FileHandle | undefined;
   try {
     const folder = dirname(path);
-    // Whoever could put a link into the way could have any file written over.
-    if ((await realpath(folder)) !== folder) throw new Error("there is a link in its path");
-    handle = await open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
+    await using opened = await open(folder, O_RDONLY | O_DIRECTORY);
+    const at = `/proc/self/fd/${opened.fd}`;
+    // Whoever put a link into the way, also between two of these lines, could have any file written over: it is asked what was
+    // opened, and the file is opened below that.
+    if ((await readlink(at)) !== folder) throw new Error("there is a link in its path");
+    handle = await open(join(at, basename(path)), O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
     const status = await handle.stat();
     const { uid, nlink, size } = status;
     if (!status.isFile()) throw new Error("it is no file");
