@@ -175,6 +175,19 @@ test("what goes to an address that is not known yet waits, counts, and ends with
   expect(await late.told).toBe("reset");
 });
 
+test("what the guest gives up while it waits for that is not dialled", async () => {
+  const { port } = await world();
+  let survey: PromiseWithResolvers<void> | undefined = Promise.withResolvers<void>();
+  const { open, dialled, audit, ended } = outwardOf({ port, over: { unsurveyed: () => survey?.promise } });
+  open("2a00:1450::1").giveUp();
+  const { resolve } = survey;
+  survey = undefined;
+  resolve();
+  await ended();
+  expect(audit).toMatchObject([{ address: "2a00:1450::1", allowed: true }]);
+  expect(dialled).toEqual([]);
+});
+
 test("datagrams go both ways over a socket of their own; a closed port is told", async () => {
   const server = createSocket("udp4");
   server.on("message", (bytes, from) => server.send(`${bytes}!`, from.port, from.address));

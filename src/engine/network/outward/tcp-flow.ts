@@ -63,6 +63,11 @@ export class TcpFlow {
   /** Resolves when the connection is over. Never rejects. */
   async run(): Promise<void> {
     if (!this.#verdict.allowed) return this.#deny();
+    // It may have waited for its turn so long that the guest gave up.
+    if (this.#request.signal.aborted) {
+      this.#audit.end(this.#verdict);
+      return;
+    }
     const { signal } = this.#closed;
     // Not AbortSignal.any(), which holds more than all else that a connection needs of signals.
     this.#request.signal.addEventListener("abort", () => this.#closed.abort(), { once: true });
