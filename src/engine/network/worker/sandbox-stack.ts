@@ -211,6 +211,7 @@ export class SandboxStack implements AsyncDisposable {
     this.#outward.close();
     this.#gateway[Symbol.dispose]();
     this.#rates[Symbol.dispose]();
+    this.#announcer[Symbol.dispose]();
     this.#wired.promise.catch(() => {});
     this.#wired.reject(new SandboxError("cancelled", "the sandbox's network was closed"));
     this.#dialer?.[Symbol.dispose]();
