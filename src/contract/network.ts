@@ -78,22 +78,20 @@ export const publishedPort = z
   })
   .meta({ id: "PublishedPort" });
 
+const connections = z.int().min(1).max(MAX_CONNECTIONS);
+const queriesPerSecond = z.int().min(1).max(100_000);
+const bytesPerSecond = z.int().min(1024);
 /** Less, and a connection could not begin. */
 const packetsPerSecond = z.int().min(10);
 
 export const networkLimits = z
   .strictObject({
-    connections: z.int().min(1).max(MAX_CONNECTIONS).default(DEFAULT_CONNECTIONS),
-    egressBytesPerSecond: z.int().min(1024).optional().meta({ description: "Default: not limited." }),
-    ingressBytesPerSecond: z.int().min(1024).optional().meta({ description: "Default: not limited." }),
+    connections: connections.default(DEFAULT_CONNECTIONS),
+    egressBytesPerSecond: bytesPerSecond.optional().meta({ description: "Default: not limited." }),
+    ingressBytesPerSecond: bytesPerSecond.optional().meta({ description: "Default: not limited." }),
     egressPacketsPerSecond: packetsPerSecond.optional().meta({ description: "Default: not limited." }),
     ingressPacketsPerSecond: packetsPerSecond.optional().meta({ description: "Default: not limited." }),
-    queriesPerSecond: z
-      .int()
-      .min(1)
-      .max(100_000)
-      .default(200)
-      .meta({ description: "Questions about names." }),
+    queriesPerSecond: queriesPerSecond.default(200).meta({ description: "Questions about names." }),
   })
   .meta({ id: "NetworkLimits" });
 
@@ -118,6 +116,8 @@ export const networkCapture = z
     description: "Writes all frames that the sandbox sends and receives, as Wireshark reads them.",
   });
 
+const rules = z.array(networkRule).max(MAX_RULES);
+
 export const networkSpec = z
   .strictObject({
     scope: z.enum(NETWORK_SCOPES).optional().meta({
@@ -128,7 +128,7 @@ export const networkSpec = z
       description:
         "Sandboxes of one group reach each other, by their names. It cannot be changed. Default: none.",
     }),
-    rules: z.array(networkRule).max(MAX_RULES).default([]),
+    rules: rules.default([]),
     ports: z.array(publishedPort).max(MAX_PUBLISHED_PORTS).default([]),
     limits: networkLimits.prefault({}),
     capture: networkCapture.optional().meta({ description: "Default: nothing is captured." }),
@@ -142,7 +142,7 @@ export type NetworkSpec = z.output<typeof networkSpec>;
 /** What the steps of a build may reach. */
 export const buildNetwork = z
   .strictObject({
-    rules: z.array(networkRule).max(MAX_RULES).default([]),
+    rules: rules.default([]),
     scope: z.enum(["none", "public", "any"]).default("public"),
   })
   .meta({ id: "BuildNetwork" });
@@ -151,32 +151,25 @@ export type BuildNetwork = z.output<typeof buildNetwork>;
 /** Those that are not given stay. */
 export const networkLimitChanges = z
   .strictObject({
-    connections: z.int().min(1).max(MAX_CONNECTIONS).optional(),
-    egressBytesPerSecond: z.int().min(1024).nullable().optional().meta({ description: "null: not limited." }),
-    ingressBytesPerSecond: z
-      .int()
-      .min(1024)
-      .nullable()
-      .optional()
-      .meta({ description: "null: not limited." }),
-    egressPacketsPerSecond: packetsPerSecond
-      .nullable()
-      .optional()
-      .meta({ description: "null: not limited." }),
-    ingressPacketsPerSecond: packetsPerSecond
-      .nullable()
-      .optional()
-      .meta({ description: "null: not limited." }),
-    queriesPerSecond: z.int().min(1).max(100_000).optional(),
+    connections: connections.optional(),
+    egressBytesPerSecond: liftable(bytesPerSecond),
+    ingressBytesPerSecond: liftable(bytesPerSecond),
+    egressPacketsPerSecond: liftable(packetsPerSecond),
+    ingressPacketsPerSecond: liftable(packetsPerSecond),
+    queriesPerSecond: queriesPerSecond.optional(),
   })
   .meta({ id: "NetworkLimitChanges" });
+
+function liftable(limit: typeof bytesPerSecond) {
+  return limit.nullable().optional().meta({ description: "null: not limited." });
+}
 
 /** What can be changed of a network while its sandbox runs. */
 export const networkChanges = z
   .strictObject(
     {
       scope: z.enum(NETWORK_SCOPES).optional().meta({ description: "Not to or from `none`." }),
-      rules: z.array(networkRule).max(MAX_RULES).optional().meta({ description: "All of them, anew." }),
+      rules: rules.optional().meta({ description: "All of them, anew." }),
       limits: networkLimitChanges.optional(),
     },
     {
