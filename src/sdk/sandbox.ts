@@ -78,8 +78,8 @@ export class Sandbox implements AsyncDisposable {
       await copyAll(sandbox.files, copies, signal);
       if (held) await sandbox.#begin({ signal });
     } catch (error) {
-      // One that lacks some of what it was to have is of no use.
-      await sandbox.remove({ force: true });
+      // One that lacks some of what it was to have is of no use. What went wrong first is what is told.
+      await sandbox.remove({ force: true }).catch(() => {});
       throw error;
     }
     return sandbox;
