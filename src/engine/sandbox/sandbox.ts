@@ -195,7 +195,8 @@ export class Sandbox {
   async adopt(machine: Machine): Promise<void> {
     this.context.uids.claim(this.record.uid);
     const paused = this.state === "paused";
-    const agent = paused ? await machine.pause() : await this.link.reach(machine);
+    if (paused) await machine.pause();
+    const agent = paused ? undefined : await this.link.reach(machine);
     await this.network.adopt(this.record);
     this.attach(machine);
     if (agent) await this.adoptProcesses(agent);
