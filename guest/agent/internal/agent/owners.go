@@ -1,10 +1,15 @@
 package agent
 
 import (
+	"time"
+
 	"microsandbox/agent/internal/failure"
 	"microsandbox/agent/internal/owner"
 	"microsandbox/agent/internal/wire"
 )
+
+// ownersPatience is how long the agent may be kept from everything else.
+const ownersPatience = 50 * time.Millisecond
 
 // owners answers which processes connections belong to.
 func (a *Agent) owners(id uint64, m wire.Item) {
@@ -27,7 +32,7 @@ func (a *Agent) owners(id uint64, m wire.Item) {
 			UDP: item.Get("udp").True(), Local: uint16(local), Address: address, Port: uint16(port),
 		})
 	}
-	found := owner.Find(flows)
+	found := owner.Find(flows, ownersPatience)
 	b := wire.AppendArray(wire.AppendText(a.reply(id, 1), "owners"), n)
 	for _, o := range found {
 		if o.PID == 0 {

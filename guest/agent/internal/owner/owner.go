@@ -2,12 +2,14 @@
 // ports and addresses, and the descriptors of processes (/proc/*/fd) who has the inode. Nothing here waits for a disk, for a lock that a
 // process may hold, or for a file system that a process serves, so that PID 1 may do it itself; that is why a process is called by
 // its short name and not by its arguments, which lie in its own memory. Bounds: maxTable bytes of each table, maxLinks descriptors and
-// maxProcesses processes; what is beyond them has no owner.
+// maxProcesses processes, and the time that is given, which a guest of many processes uses up first: PID 1 has others to serve. What is
+// beyond them has no owner.
 package owner
 
 import (
 	"strconv"
 	"syscall"
+	"time"
 )
 
 const (
@@ -33,8 +35,9 @@ type Owner struct {
 	Command string // as the kernel has it: at most 15 bytes, of any kind
 }
 
-// Find gives an owner for each flow.
-func Find(flows []Flow) []Owner {
+// Find gives an owner for each flow that it finds one for in that time.
+func Find(flows []Flow, patience time.Duration) []Owner {
+	late := time.Now().Add(patience)
 	owners := make([]Owner, len(flows))
 	inodes := make([]inode, len(flows))
 	for _, t := range [...]struct {
@@ -53,7 +56,7 @@ func Find(flows []Flow) []Owner {
 		}
 	}
 	if len(wanted) > 0 {
-		search(wanted, owners)
+		search(wanted, owners, late)
 	}
 	return owners
 }
@@ -67,17 +70,17 @@ func asks(flows []Flow, udp bool) bool {
 	return false
 }
 
-// search looks through the processes, the newest first, until nothing is wanted any more.
-func search(wanted map[string][]int, owners []Owner) {
+// search looks through the processes, the newest first, until nothing is wanted any more, or it is late.
+func search(wanted map[string][]int, owners []Owner, late time.Time) {
 	links := 0
 	pids := numbers("/proc", maxProcesses)
-	for i := len(pids) - 1; i >= 0 && len(wanted) > 0; i-- {
+	for i := len(pids) - 1; i >= 0 && len(wanted) > 0 && time.Now().Before(late); i-- {
 		if pids[i] == self {
 			continue
 		}
 		process := "/proc/" + strconv.FormatUint(uint64(pids[i]), 10)
 		for _, fd := range numbers(process+"/fd", maxLinks) {
-			if links++; links > maxLinks {
+			if links++; links > maxLinks || links%64 == 0 && !time.Now().Before(late) {
 				return
 			}
 			var target [64]byte

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"testing"
+	"time"
 )
 
 func port(t *testing.T, address net.Addr) uint16 {
@@ -51,7 +52,7 @@ func TestFindsThisProcess(t *testing.T) {
 		{Local: four.Local, Address: []byte{8, 8, 8, 8}, Port: four.Port},
 		{UDP: true, Local: four.Local, Address: four.Address, Port: four.Port},
 	}
-	owners := Find(flows)
+	owners := Find(flows, time.Minute)
 	for i, known := range []bool{true, true, true, false, false} {
 		if got := owners[i].PID == uint32(os.Getpid()); got != known {
 			t.Errorf("flow %d: %+v", i, owners[i])
@@ -97,4 +98,14 @@ func FuzzTables(f *testing.F) {
 		flows := []Flow{{Local: 53, Address: []byte{8, 8, 8, 8}, Port: 53}}
 		match(table, false, flows, make([]inode, 1))
 	})
+}
+
+func TestGivesUpWhenItIsLate(t *testing.T) {
+	flows := []Flow{connected(t, "tcp4", "127.0.0.1:0")}
+	if owners := Find(flows, 0); owners[0].PID != 0 {
+		t.Fatalf("found after its time: %+v", owners[0])
+	}
+	if owners := Find(flows, time.Minute); owners[0].PID != uint32(os.Getpid()) {
+		t.Fatalf("not found in time: %+v", owners[0])
+	}
 }
