@@ -52,16 +52,8 @@ func tcp(args []string) error {
 			return err
 		}
 		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(patience))
-		for _, text := range args[1:] {
-			if text == "wait" {
-				err = answer(conn)
-			} else {
-				_, err = conn.Write(bytesOf(text))
-			}
-			if err != nil {
-				return err
-			}
+		if err = say(conn, args[1:]); err != nil {
+			return err
 		}
 		// As much as to say that this is all: who waits for more answers then.
 		conn.(*net.TCPConn).CloseWrite()
@@ -83,19 +75,24 @@ func udp(args []string) error {
 			return err
 		}
 		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(patience))
-		for _, text := range args[1:] {
-			if text == "wait" {
-				err = answer(conn)
-			} else {
-				_, err = conn.Write(bytesOf(text))
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+		return say(conn, args[1:])
 	})
+}
+
+// say writes the texts, and waits for an answer where one says so.
+func say(conn net.Conn, texts []string) (err error) {
+	conn.SetDeadline(time.Now().Add(patience))
+	for _, text := range texts {
+		if text == "wait" {
+			err = answer(conn)
+		} else {
+			_, err = conn.Write(bytesOf(text))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sh SCRIPT: the tools of the image.

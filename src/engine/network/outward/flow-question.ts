@@ -58,3 +58,8 @@ export function nameCheckOf(
     return verdict.allowed ? undefined : `the connection is for ${name}: ${verdict.reason}`;
   };
 }
+
+/** The name that is meant by an address, where it is known: of several it is not known yet which one. */
+export function nameMeantBy({ names }: Pick<Question, "names">): string | undefined {
+  return names.length === 1 ? names[0] : undefined;
+}

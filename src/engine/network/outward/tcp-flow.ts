@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import type { NetworkPolicy, Question, Verdict } from "../policy/policy.ts";
 import { Audit } from "./audit.ts";
 import { fateOf, LOOPBACK } from "./dial.ts";
-import { nameCheckOf } from "./flow-question.ts";
+import { nameCheckOf, nameMeantBy } from "./flow-question.ts";
 import type { Refusal } from "./guard.ts";
 import type { GuestRequest, GuestStream } from "./guest-side.ts";
 import { NameGuard, WEB_PORTS } from "./name-guard.ts";
@@ -127,10 +127,8 @@ export class TcpFlow {
   }
 
   #dial(signal: AbortSignal): Promise<Socket> {
-    const { address, port, host, names } = this.question;
-    // Of several names it is not known yet which one is meant.
-    const name = names.length === 1 ? names[0] : undefined;
-    const options = { timeoutMs: this.#options.connectTimeoutMs, signal, name };
+    const { address, port, host } = this.question;
+    const options = { timeoutMs: this.#options.connectTimeoutMs, signal, name: nameMeantBy(this.question) };
     // What is the host's own goes to it, and through no proxy.
     if (host) return this.#options.dialLocal(LOOPBACK[address.version], port!, options);
     return this.#options.dial(address, port!, options);

@@ -2,6 +2,7 @@ import type { NetworkPolicy, Question, Verdict } from "../policy/policy.ts";
 import { Audit } from "./audit.ts";
 import { LOOPBACK } from "./dial.ts";
 import { openDirect } from "./direct-datagrams.ts";
+import { nameMeantBy } from "./flow-question.ts";
 import type { GuestDatagrams } from "./guest-side.ts";
 import type { OutwardOptions } from "./outward.ts";
 import type { RemoteDatagrams } from "./remote-datagrams.ts";
@@ -81,9 +82,9 @@ export class UdpFlow {
   }
 
   #open(): Promise<RemoteDatagrams> {
-    const { address, port, host, names } = this.question;
-    const name = names.length === 1 ? names[0] : undefined;
-    const options = { timeoutMs: this.#options.connectTimeoutMs, signal: this.#closed.signal, name };
+    const { address, port, host } = this.question;
+    const { signal } = this.#closed;
+    const options = { timeoutMs: this.#options.connectTimeoutMs, signal, name: nameMeantBy(this.question) };
     const hears = {
       onDatagram: (payload: Uint8Array) => {
         if (this.#options.ingress?.tryTake(payload.length) === false) return;

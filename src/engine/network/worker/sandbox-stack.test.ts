@@ -75,6 +75,16 @@ function framed(address: string, port: number, text: string): Buffer {
   return Buffer.concat([length, frame]);
 }
 
+/** Whatever datagrams it sends out go to one socket, by a proxy. */
+async function stackBeforeEcho() {
+  const echo = createSocket("udp4").bind(0, "127.0.0.1");
+  onTestFinished(() => void echo.close());
+  await once(echo, "listening");
+  const proxy = await socks5Server({ udpPort: echo.address().port });
+  const settings = { sets: {}, proxy: `socks5://${proxy.at}` };
+  return { echo, settings, ...(await stackWith(settings)) };
+}
+
 test("a proxy of the settings has the sandbox's datagrams, and they come back", async () => {
   const echo = createSocket("udp4").bind(0, "127.0.0.1");
   onTestFinished(() => void echo.close());
@@ -102,12 +112,7 @@ test("an HTTP proxy has none: they are refused", async () => {
 });
 
 test("of frames beyond a rate of packets nothing is heard, and they are counted", async () => {
-  const echo = createSocket("udp4").bind(0, "127.0.0.1");
-  onTestFinished(() => void echo.close());
-  await once(echo, "listening");
-  const proxy = await socks5Server({ udpPort: echo.address().port });
-  const settings = { sets: {}, proxy: `socks5://${proxy.at}` };
-  const { stack, wire } = await stackWith(settings);
+  const { echo, settings, stack, wire } = await stackBeforeEcho();
   const heard: string[] = [];
   echo.on("message", (bytes) => heard.push(bytes.toString()));
   stack.update({ ...SPEC, limits: { ...SPEC.limits, egressPacketsPerSecond: 10 } }, settings);
@@ -121,12 +126,7 @@ test("of frames beyond a rate of packets nothing is heard, and they are counted"
 });
 
 test("limits change while it lives", async () => {
-  const echo = createSocket("udp4").bind(0, "127.0.0.1");
-  onTestFinished(() => void echo.close());
-  await once(echo, "listening");
-  const proxy = await socks5Server({ udpPort: echo.address().port });
-  const settings = { sets: {}, proxy: `socks5://${proxy.at}` };
-  const { stack, wire } = await stackWith(settings);
+  const { echo, settings, stack, wire } = await stackBeforeEcho();
   wire.write(framed("8.8.8.8", 123, "hello"));
   await once(echo, "message");
   stack.update({ ...SPEC, limits: { ...SPEC.limits, connections: 1 } }, settings);
