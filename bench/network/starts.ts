@@ -10,7 +10,7 @@ export interface Starts {
   with: number[];
 }
 
-/** In turns; each sandbox is gone before the next one starts, so each network starts its thread anew. */
+/** In turns; each sandbox is gone before the next one starts. */
 export async function measureStarts(bench: Workbench, rounds: number): Promise<Starts> {
   const starts: Starts = { without: [], with: [] };
   for (let i = -1; i < rounds; i++) {
