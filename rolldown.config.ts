@@ -1,7 +1,7 @@
 import { defineConfig } from "rolldown";
 
 /**
- * One bundle of four programs (`network`: the threads of the daemon in which the networks run). What they share, and what a command loads only when it is used, goes into
+ * One bundle of five programs (`network` and `memory`: threads of the daemon). What they share, and what a command loads only when it is used, goes into
  * files of its own, so that `msb` reads little before it runs.
  */
 export default defineConfig({
@@ -9,6 +9,7 @@ export default defineConfig({
     cli: "src/cli/main.ts",
     daemon: "src/server/main.ts",
     network: "src/engine/network/worker/thread.ts",
+    memory: "src/engine/machine/qemu/memory-program.ts",
     sdk: "src/sdk/index.ts",
   },
   platform: "node",

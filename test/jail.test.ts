@@ -224,7 +224,7 @@ describe("the QEMU of a running sandbox", () => {
         [JAIL.state]: "ro",
         [JAIL.rootDisk]: "ro",
         [JAIL.writable]: "rw",
-        [JAIL.blank]: "ro",
+        [JAIL.upper]: "ro",
       });
     }
   });

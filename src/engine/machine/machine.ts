@@ -55,20 +55,26 @@ export interface BootRequest extends MachinePlace {
 
 /**
  * The disks of a machine, by role; the guest knows them by the role as serial number. `root`: the image. `upper`: the
- * fresh file system that the guest had mounted when the state was stored, so it must be an overlay over the state's own
- * `upper.qcow2`. `kept`: the file system of an earlier run, if there is one.
+ * file system that the guest had mounted when the state was stored, as it was then. `kept`: the file system of an earlier run, if there
+ * is one.
  */
 export interface MachineDisks {
   /** Folder with `root.vmdk` and its extents; read-only. */
   rootDirectory: string;
-  /** Folder with the overlays `upper.qcow2` and, if `keptDirectory` is given, `kept.qcow2`; all that the machine writes to. */
+  /** Folder with the overlays `upper.qcow2` and, if there is a `kept`, `kept.qcow2`; all that the machine writes to. */
   writableDirectory: string;
-  /** Blank ext4 below the state's `upper.qcow2`; read-only. */
-  blankFile: string;
-  /** Folder with `upper.qcow2` and `blank.ext4` that `kept.qcow2` is an overlay over; read-only. */
-  keptDirectory?: string | undefined;
+  /** What is below `upper.qcow2`. */
+  upper: Backing;
+  /** What is below `kept.qcow2`, if there is one. */
+  kept?: Backing | undefined;
   /** The first goes into the first of the shape's slots, and so on; the guest knows them as `volume0`, `volume1`, … */
   volumes: VolumeDisk[];
+}
+
+/** The files below an overlay: `0`, a raw disk, `1`, an overlay over it, and so on, in one folder; read-only. */
+export interface Backing {
+  directory: string;
+  levels: number;
 }
 
 /** Bounds of a machine's disks, all of them together, reads and writes. At least one is there. */
@@ -90,9 +96,11 @@ export interface VolumeDisk {
 
 export interface LoadRequest extends MachinePlace {
   shape: MachineShape;
-  /** Folder with `memory`, `state` and `upper.qcow2`; read-only. */
+  /** Folder with `memory` and `state`; read-only. */
   stateDirectory: string;
   disks: MachineDisks;
+  /** The state is loaded once this has resolved: the VMM may be started while it is still being written. Default: at once */
+  ready?: Promise<void> | undefined;
   /** Whether `limitDisks` will be called. Default: false. */
   limitable?: boolean | undefined;
   /** Largest file that the machine may write, bytes: bounds what an owned VMM can do to the host's disk. */
@@ -108,6 +116,10 @@ export interface MachineRecord {
   accelerator: string;
   /** Whether it has a network interface. */
   network?: boolean | undefined;
+  /** Where the VMM finds its run directory and its writable folder; of a machine that was loaded. */
+  inside?: { run: string; writable: string } | undefined;
+  /** See `LoadRequest`. */
+  limitable?: boolean | undefined;
 }
 
 /** Why a machine is no more. */
@@ -129,6 +141,60 @@ export interface MachineStatistics {
   diskWrittenBytes: number;
 }
 
+/** Pages of 4 KiB that follow each other. */
+export interface PageRun {
+  /** Number of the first one, from the beginning of the guest's memory. */
+  page: number;
+  count: number;
+}
+
+/** Bytes of a page. */
+export const PAGE_BYTES = 4096;
+
+/** What a machine has changed in its memory since it was loaded. */
+export interface DirtyMemory {
+  /** Ascending; none touches the next. */
+  runs: PageRun[];
+  bytes: number;
+  /** All of it is held already, so that the machine may go on before it is read. Else it must stand still until then. */
+  held: boolean;
+  /** The pages of all runs in their order, in pieces of at most 4 MiB. Once. */
+  read(): AsyncGenerator<Buffer>;
+}
+
+/** A disk to be copied as it is at one moment. */
+export interface DiskCopy {
+  /** `upper`, `kept`, `volume0`, … */
+  role: string;
+  /** What is there to be copied into: a file in the machine's writable folder, of the disk's format and size. */
+  file: string;
+  /** `own`: a qcow2 with what the machine has written to its overlay. `all`: a raw disk, whole. */
+  what: "own" | "all";
+}
+
+export interface CaptureRequest {
+  /** What the machine was loaded from: its device state, and the file of its memory. */
+  origin: { state: Buffer; memoryFile: string };
+  copies: readonly DiskCopy[];
+}
+
+/** A loaded machine as it is at one moment: with this another one goes on from there. */
+export interface Captured {
+  /** Its device state, whole. */
+  state: Buffer;
+  memory: DirtyMemory;
+  /** Resolves when the disks are copied. The machine may go on meanwhile. */
+  copied: Promise<void>;
+}
+
+/** Everything that takes time has been made ready for a capture. */
+export interface Capture {
+  /** To be called once, while the machine stands still; it may go on when this has resolved and the memory is held or read. */
+  take(): Promise<Captured>;
+  /** In place of `take`. */
+  cancel(): Promise<void>;
+}
+
 /** A virtual machine that runs. Its life does not depend on this object's: `detach` lets go of it. */
 export interface Machine {
   readonly record: MachineRecord;
@@ -147,6 +213,10 @@ export interface Machine {
   readonly controlled: Promise<void>;
   pause(): Promise<void>;
   resume(): Promise<void>;
+  /** Whether its guest runs, as the VMM has it. */
+  runs(): Promise<boolean>;
+  /** Makes a capture ready; the machine runs on. @throws `unsupported` on a host that shows no memory of processes */
+  prepareCapture(request: CaptureRequest): Promise<Capture>;
   /** Writes the device state beside the memory file of a paused, booted machine. */
   store(options?: { signal?: AbortSignal }): Promise<void>;
   /** From now on its disks serve no more, all of them together; for a machine that was loaded as `limitable`. */

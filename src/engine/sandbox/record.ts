@@ -35,6 +35,8 @@ export const sandboxRecord = z.object({
       runDirectory: z.string(),
       accelerator: z.string(),
       network: z.boolean().optional(),
+      inside: z.object({ run: z.string(), writable: z.string() }).optional(),
+      limitable: z.boolean().optional(),
     })
     .optional(),
   /** It ran before: its disk holds something to keep. */

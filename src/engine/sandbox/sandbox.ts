@@ -21,6 +21,7 @@ import { GuestFiles } from "./files/index.ts";
 import { HostFolders } from "./host-folders.ts";
 import { placeFiles } from "./inline-files.ts";
 import { KeptRecord } from "./kept-record.ts";
+import { runDirectoryOf } from "./launch-vm.ts";
 import { assertLegal } from "./lifecycle.ts";
 import type { Expiry } from "./lifetime.ts";
 import { SandboxLog } from "./log.ts";
@@ -31,7 +32,7 @@ import { forNewRun, type SandboxRecord, toInfo } from "./record.ts";
 import { saveVolumes } from "./save-volumes.ts";
 import { Spans } from "./spans.ts";
 import { Standstill } from "./standstill.ts";
-import { cancelled, LOG_DIRECTORY, runDirectoryOf, startMachine } from "./start.ts";
+import { cancelled, LOG_DIRECTORY, startMachine } from "./start.ts";
 import { Vigil } from "./vigil.ts";
 import { within } from "./within.ts";
 

@@ -1,19 +1,19 @@
-import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { type FolderMount, SandboxError, VOLUME_SLOTS } from "../../contract/index.ts";
+import { type FolderMount, SandboxError } from "../../contract/index.ts";
 import type { OperationContext } from "../engine.ts";
 import type { AgentConnection, OpenOptions } from "../guest/index.ts";
-import type { DiskLimits, Machine, MachineShape } from "../machine/index.ts";
-import type { Template } from "../template/index.ts";
+import type { Machine, MachineShape } from "../machine/index.ts";
+import { type Template, templateFiles, UPPER_FILE } from "../template/index.ts";
 import type { Machines, SandboxContext } from "./context.ts";
 import { prepareDisks } from "./disks.ts";
 import { newIdentity } from "./identity.ts";
-import { mountAll, volumesOf } from "./mounts.ts";
-import { guestNetworkOf, interfaceOf, linkOf } from "./network.ts";
+import { directoryOf, diskLimitsOf, launchVm, shapeOf } from "./launch-vm.ts";
+import { mountAll } from "./mounts.ts";
+import { guestNetworkOf, linkOf } from "./network.ts";
+import { keepOrigin } from "./origin.ts";
 import { reachAgent, VmEnded } from "./reach-agent.ts";
-import type { SandboxRecord, StartSpec } from "./record.ts";
+import type { SandboxRecord } from "./record.ts";
 import type { Spans } from "./spans.ts";
-import { prepareVolumes } from "./volume-disks.ts";
 
 /**
  * From a record to a running VM: the image's root disk, a writable overlay and a template are taken side by side, the
@@ -24,8 +24,6 @@ import { prepareVolumes } from "./volume-disks.ts";
 const AGENT_TIMEOUT_MS = 20_000;
 /** The first attempt is given up earlier: most silences are not the host's slowness. */
 const FIRST_TIMEOUT_MS = 8_000;
-/** Room for the overlay's own tables above the disk that the guest sees. */
-const OVERLAY_SLACK_BYTES = 256 * 1024 * 1024;
 
 export interface Started {
   machine: Machine;
@@ -42,11 +40,6 @@ export interface StartListeners extends AgentListeners {
 }
 
 export const LOG_DIRECTORY = "logs";
-
-/** Folder of a sandbox's sockets. */
-export function runDirectoryOf(context: SandboxContext, id: string): string {
-  return join(context.paths.run, id.slice(0, 8));
-}
 
 /**
  * Starts the VM of `record` and mounts what it has beside its root.
@@ -124,22 +117,6 @@ async function startBare(
   }
 }
 
-/** What the VM of a sandbox must have. */
-function shapeOf(record: SandboxRecord): MachineShape {
-  const { cpus, memoryMiB, mounts } = record.spec;
-  const volumes = volumesOf(mounts).length;
-  const link = linkOf(record.spec, record.groupNumber);
-  const volumeSlots = VOLUME_SLOTS.find((slots) => slots >= volumes)!;
-  return { cpus, memoryMiB, volumeSlots, network: link && interfaceOf(link) };
-}
-
-function diskLimitsOf({
-  diskIops: iops,
-  diskBytesPerSecond: bytesPerSecond,
-}: StartSpec): DiskLimits | undefined {
-  return iops === undefined && bytesPerSecond === undefined ? undefined : { iops, bytesPerSecond };
-}
-
 /** The template of a shape, built with a word to whoever waits. */
 export async function takeTemplateOf(
   machines: Machines,
@@ -165,31 +142,27 @@ interface Load {
 }
 
 async function loadMachine(load: Load): Promise<Started> {
-  const { context, machines, record, spans, operation, template } = load;
+  const { context, machines, record, spans, operation, template, rootDirectory } = load;
   const { spec } = record;
-  const runDirectory = runDirectoryOf(context, record.id);
-  await rm(runDirectory, { recursive: true, force: true });
-  await mkdir(runDirectory, { mode: 0o700 });
-  const diskBytes = spec.diskMiB * 1024 ** 2;
-  const sandboxDirectory = join(context.paths.sandboxes, record.id);
-  const disks = await spans.time("disks", () =>
-    prepareDisks(sandboxDirectory, template, machines.assets, record),
-  );
-  const volumes = await spans.time("volumes", () =>
-    prepareVolumes(disks.writableDirectory, volumesOf(spec.mounts), context.volumes),
-  );
-  const fileBytes = Math.max(diskBytes, ...volumes.map(({ sizeBytes }) => sizeBytes));
-  const machine = await spans.time("vmm", () =>
-    machines.vmm.load({
-      shape: shapeOf(record),
-      stateDirectory: template.directory,
-      disks: { rootDirectory: load.rootDirectory, ...disks, volumes },
-      runDirectory,
-      limitable: diskLimitsOf(spec) !== undefined,
-      uid: record.uid,
-      maxFileBytes: fileBytes + OVERLAY_SLACK_BYTES,
-    }),
-  );
+  const directory = directoryOf(context, record.id);
+  const disks = await spans.time("disks", async () => {
+    const { assets } = machines;
+    const levels = [join(assets.directory, assets.blank), join(template.directory, UPPER_FILE)];
+    const [prepared] = await Promise.all([
+      prepareDisks(directory, { levels, bytes: assets.blankBytes }, record),
+      keepOrigin(directory, templateFiles(template), { inputs: template.manifest.inputs, generation: 0 }),
+    ]);
+    return prepared;
+  });
+  const machine = await launchVm({
+    context,
+    machines,
+    record,
+    spans,
+    rootDirectory,
+    disks,
+    stateDirectory: template.directory,
+  });
   try {
     load.hears.onMachine(machine);
     const identity = newIdentity(spec.name ?? record.name);
@@ -202,7 +175,7 @@ async function loadMachine(load: Load): Promise<Started> {
         setup: {
           identity: { ...identity, timeNs: BigInt(Date.now()) * 1_000_000n },
           upper: record.hasRun ? "kept" : "fresh",
-          upperSizeBytes: diskBytes,
+          upperSizeBytes: spec.diskMiB * 1024 ** 2,
           network: link && guestNetworkOf(link),
         },
         ...load.hears,

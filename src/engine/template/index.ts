@@ -3,7 +3,7 @@
  * is booted and stored is handed in; this room starts no VM and reads no image.
  */
 export { type TemplateInputs, templateKey } from "./key.ts";
-export { type Manifest, UPPER_FILE } from "./manifest.ts";
+export { type Manifest, templateFiles, templateInputs, UPPER_FILE } from "./manifest.ts";
 export {
   type EnsureOptions,
   type Template,

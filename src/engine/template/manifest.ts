@@ -12,22 +12,25 @@ export const STATE_FILE = "state";
 export const UPPER_FILE = "upper.qcow2";
 export const MANIFEST_FILE = "manifest.json";
 
+/** All that shapes a stored VM, as it is written down: see `TemplateInputs`. */
+export const templateInputs = z.object({
+  cpus: z.int(),
+  memoryMiB: z.int(),
+  volumeSlots: z.int().default(0),
+  network: z.string().default(""),
+  assets: z.string(),
+  vmm: z.string(),
+  version: z.string(),
+  fingerprint: z.string(),
+  accelerator: z.string(),
+  cpuModel: z.string(),
+  processor: z.string(),
+});
+
 export const manifest = z.object({
   version: z.literal(1),
   key: z.string(),
-  inputs: z.object({
-    cpus: z.int(),
-    memoryMiB: z.int(),
-    volumeSlots: z.int().default(0),
-    network: z.string().default(""),
-    assets: z.string(),
-    vmm: z.string(),
-    version: z.string(),
-    fingerprint: z.string(),
-    accelerator: z.string(),
-    cpuModel: z.string(),
-    processor: z.string(),
-  }),
+  inputs: templateInputs,
   createdAt: z.iso.datetime(),
   buildMs: z.number(),
   state: z.object({ bytes: z.int(), sha256: z.string() }),
@@ -84,4 +87,13 @@ function damaged(directory: string, how: string): SandboxError {
   return new SandboxError("internal", `template ${key} is damaged: ${how}`, {
     hint: `It is built again when next needed; to do so now: msb template rm ${key.slice(0, 12)}`,
   });
+}
+
+/** Where a template's memory and device state are. */
+export function templateFiles({ directory }: { directory: string }): {
+  base: string;
+  state: string;
+  deltas: [];
+} {
+  return { base: join(directory, MEMORY_FILE), state: join(directory, STATE_FILE), deltas: [] };
 }

@@ -187,6 +187,11 @@ function overlay(role: string, { overlay, backing }: OverlayFiles, limitable = f
  */
 export const THROTTLE_GROUP = "disks";
 
+/** The node that has what a machine writes to a disk. */
+export function topNode(role: string, limitable: boolean): string {
+  return limitable ? `${role}-unlimited` : role;
+}
+
 /**
  * A disk, behind a filter if limits will be set. The topmost node has the role's name either way: the devices are the same, and a
  * stored state, which knows devices and no nodes, loads with or without limits.
@@ -199,7 +204,7 @@ function throttled(
   disk: (node: string) => string[],
 ): string[] {
   if (!limitable) return disk(role);
-  const below = `${role}-unlimited`;
+  const below = topNode(role, limitable);
   const options = readOnly ? "read-only=on" : "discard=unmap";
   return [
     ...disk(below),

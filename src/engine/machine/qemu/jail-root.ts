@@ -27,8 +27,9 @@ export const JAIL = {
   boot: "/boot",
   rootDisk: "/disk/root",
   writable: "/disk/writable",
+  /** What is below the overlays. */
+  upper: "/disk/upper",
   kept: "/disk/kept",
-  blank: "/disk/blank.ext4",
   /** With the slot's number behind it. */
   volume: "/disk/volume",
   kvm: "/dev/kvm",
@@ -36,7 +37,7 @@ export const JAIL = {
 
 const FIRMWARE = ["qboot.rom", "kvmvapic.bin"];
 /** Change it when the layout changes: it is part of the folder's name. */
-const LAYOUT = 4;
+const LAYOUT = 5;
 
 /**
  * Makes the root under `parent` unless it is there, and returns its path. Written beside and renamed.
@@ -68,6 +69,7 @@ export async function prepareJailRoot(parent: string, qemu: QemuBinary): Promise
       JAIL.boot,
       JAIL.rootDisk,
       JAIL.writable,
+      JAIL.upper,
       JAIL.kept,
       "/dev",
       "/proc",
@@ -76,7 +78,7 @@ export async function prepareJailRoot(parent: string, qemu: QemuBinary): Promise
       await mkdir(join(partial, place), { recursive: true, mode: 0o755 });
     }
     const volumes = Array.from({ length: MAX_VOLUME_SLOTS }, (_, slot) => `${JAIL.volume}${slot}`);
-    for (const place of [JAIL.blank, JAIL.kvm, ...volumes]) await writeFile(join(partial, place), "");
+    for (const place of [JAIL.kvm, ...volumes]) await writeFile(join(partial, place), "");
     await rename(partial, root);
   } catch (error) {
     await rm(partial, { recursive: true, force: true });

@@ -3,10 +3,19 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SandboxError } from "../../../contract/index.ts";
-import type { DiskLimits, Machine, MachineExit, MachineRecord, MachineStatistics } from "../machine.ts";
+import type {
+  Capture,
+  CaptureRequest,
+  DiskLimits,
+  Machine,
+  MachineExit,
+  MachineRecord,
+  MachineStatistics,
+} from "../machine.ts";
 import { killExactly, startTimeOf } from "../process-identity.ts";
 import { CONSOLE_BYTES, THROTTLE_GROUP } from "./arguments.ts";
 import { diskBytes } from "./block-statistics.ts";
+import { prepareCapture } from "./capture.ts";
 import { launchFailure, readLog } from "./launch.ts";
 import { networkIsReady } from "./network.ts";
 import { Qmp } from "./qmp.ts";
@@ -26,6 +35,8 @@ export interface QemuMachineOptions {
   child?: ChildProcess | undefined;
   /** Folder, as QEMU sees it, whose `state` is loaded; the machine runs on from there at once. */
   loadFrom?: string | undefined;
+  /** The state is loaded once this has resolved. Default: at once */
+  ready?: Promise<void> | undefined;
   /** Folder, as QEMU sees it, in which `store` writes `state`. */
   storeTo?: string | undefined;
 }
@@ -78,6 +89,15 @@ export class QemuMachine implements Machine {
 
   async resume(): Promise<void> {
     await (await this.control).execute("cont");
+  }
+
+  async runs(): Promise<boolean> {
+    const { running } = (await (await this.control).execute("query-status")) as { running?: unknown };
+    return running === true;
+  }
+
+  async prepareCapture(request: CaptureRequest): Promise<Capture> {
+    return prepareCapture(await this.control, this.record, request);
   }
 
   async limitDisks({ iops, bytesPerSecond }: DiskLimits): Promise<void> {
@@ -211,6 +231,7 @@ export class QemuMachine implements Machine {
       commands.push(networkIsReady(qmp));
       await Promise.all(commands);
     }
+    if (loadFrom !== undefined) await this.options.ready;
     if (loadFrom !== undefined)
       commands.push(qmp.execute("migrate-incoming", { uri: `file:${loadFrom}/state` }));
     await Promise.all(commands);

@@ -3,6 +3,7 @@ import { chown, mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SandboxError } from "../../../contract/index.ts";
 import type {
+  Backing,
   BootFiles,
   BootRequest,
   LoadRequest,
@@ -59,6 +60,8 @@ interface Start {
   mounts: Mount[];
   maxFileBytes: number;
   loadFrom?: string;
+  ready?: Promise<void> | undefined;
+  capturable?: Pick<MachineRecord, "inside" | "limitable">;
   storeTo?: string;
 }
 
@@ -120,19 +123,19 @@ export class QemuVmm implements Vmm {
     const { disks, stateDirectory } = request;
     const outside = {
       state: stateDirectory,
+      run: request.runDirectory,
       rootDisk: disks.rootDirectory,
       writable: disks.writableDirectory,
-      blank: disks.blankFile,
+      upper: disks.upper.directory,
+      kept: disks.kept?.directory ?? "",
     };
     const at = this.places(host, outside);
-    const kept =
-      disks.keptDirectory === undefined ? undefined : this.places(host, { kept: disks.keptDirectory }).kept;
     const args = loadArguments({
       ...this.common(host, accelerator, request),
       memoryFile: `${at.state}/memory`,
       rootDescriptor: `${at.rootDisk}/root.vmdk`,
-      upper: { overlay: `${at.writable}/upper.qcow2`, backing: [`${at.state}/upper.qcow2`, at.blank] },
-      kept: kept === undefined ? undefined : keptFiles(at.writable, kept),
+      upper: overlayFiles(`${at.writable}/upper.qcow2`, at.upper, disks.upper),
+      kept: disks.kept && overlayFiles(`${at.writable}/kept.qcow2`, at.kept, disks.kept),
       volumes: disks.volumes.map(({ file, overlay }, slot) => {
         const path = host.jailRoot === undefined ? file : `${JAIL.volume}${slot}`;
         return overlay === undefined
@@ -147,8 +150,8 @@ export class QemuVmm implements Vmm {
       { source: stateDirectory, target: JAIL.state },
       { source: disks.rootDirectory, target: JAIL.rootDisk },
       { source: disks.writableDirectory, target: JAIL.writable, writable: true },
-      { source: disks.blankFile, target: JAIL.blank },
-      ...(disks.keptDirectory === undefined ? [] : [{ source: disks.keptDirectory, target: JAIL.kept }]),
+      { source: disks.upper.directory, target: JAIL.upper },
+      ...(disks.kept === undefined ? [] : [{ source: disks.kept.directory, target: JAIL.kept }]),
       ...disks.volumes.map(({ file, overlay }, slot) => ({
         source: file,
         target: `${JAIL.volume}${slot}`,
@@ -161,6 +164,8 @@ export class QemuVmm implements Vmm {
       mounts,
       maxFileBytes: request.maxFileBytes,
       loadFrom: at.state,
+      ready: request.ready,
+      capturable: { inside: { run: at.run, writable: at.writable }, limitable: request.limitable },
     });
   }
 
@@ -200,7 +205,7 @@ export class QemuVmm implements Vmm {
     request: MachinePlace & { shape: MachineShape },
     start: Start,
   ): Promise<Machine> {
-    const { accelerator, args, mounts, maxFileBytes, loadFrom, storeTo } = start;
+    const { accelerator, args, mounts, maxFileBytes, loadFrom, ready, storeTo } = start;
     const { runDirectory, uid } = request;
     await this.giveAway(runDirectory, uid);
     const command =
@@ -226,8 +231,9 @@ export class QemuVmm implements Vmm {
       runDirectory,
       accelerator,
       network: request.shape.network !== undefined,
+      ...start.capturable,
     };
-    return new QemuMachine(record, { child, loadFrom, storeTo });
+    return new QemuMachine(record, { child, loadFrom, ready, storeTo });
   }
 
   private common(host: Host, accelerator: Accelerator, request: MachinePlace & { shape: MachineShape }) {
@@ -314,8 +320,9 @@ async function giveVolumes(volumes: readonly VolumeDisk[], uid: number | undefin
   await Promise.all(written.map(({ file }) => chown(file, uid, uid)));
 }
 
-function keptFiles(writable: string, kept: string): OverlayFiles {
-  return { overlay: `${writable}/kept.qcow2`, backing: [`${kept}/upper.qcow2`, `${kept}/blank.ext4`] };
+/** @param at where QEMU sees the folder of the files below */
+function overlayFiles(overlay: string, at: string, { levels }: Backing): OverlayFiles {
+  return { overlay, backing: Array.from({ length: levels }, (_, level) => `${at}/${levels - 1 - level}`) };
 }
 
 /** The probe's guest reads no disk. */

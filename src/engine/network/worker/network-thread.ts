@@ -1,6 +1,6 @@
-import { existsSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { SandboxError } from "../../../contract/errors.ts";
+import { threadProgram } from "../../thread-program.ts";
 import type { CallName, Calls, FromStack, FromThread, ToThread } from "./messages.ts";
 
 /** One of the network's threads, as the main thread sees it. */
@@ -32,7 +32,7 @@ export class NetworkThread {
 
   constructor(hears: ThreadHears) {
     this.#hears = hears;
-    this.#worker = new Worker(programUrl(), { name: "network" });
+    this.#worker = new Worker(threadProgram(import.meta.url, "./thread.ts", "network"), { name: "network" });
     // It serves what is there, and keeps no program from leaving.
     this.#worker.unref();
     this.#worker.on("message", (message: FromThread) => this.#receive(message));
@@ -93,10 +93,3 @@ export class NetworkThread {
 
 const gone = (reason: string): SandboxError =>
   new SandboxError("unavailable", `a thread of the network has ended: ${reason}`);
-
-/** As source beside this file; in `dist/`, in its top folder, while this may be in a chunk below. */
-function programUrl(): URL {
-  if (import.meta.url.endsWith(".ts")) return new URL("./thread.ts", import.meta.url);
-  const [here, above] = ["./network.js", "../network.js"].map((path) => new URL(path, import.meta.url));
-  return existsSync(here!) ? here! : above!;
-}

@@ -1,0 +1,39 @@
+import { SandboxError } from "../../../contract/index.ts";
+import type { Capture, CaptureRequest, MachineRecord } from "../machine.ts";
+import { saveDeviceState } from "./device-state.ts";
+import { readDirtyMemory, startMemoryThread } from "./dirty-memory.ts";
+import { prepareDiskCopies } from "./disk-copies.ts";
+import type { Qmp } from "./qmp.ts";
+
+/**
+ * A running machine as it is at one moment, on a stock QEMU: its device state by `xen-save-devices-state`, its memory by what /proc tells of
+ * the process, its disks by backups that begin at that moment.
+ */
+export async function prepareCapture(
+  qmp: Qmp,
+  { pid, runDirectory, inside, limitable = false }: MachineRecord,
+  { origin, copies }: CaptureRequest,
+): Promise<Capture> {
+  if (inside === undefined) throw new SandboxError("unsupported", "this VM's state cannot be taken");
+  const [disks] = await Promise.all([
+    prepareDiskCopies(qmp, copies, { limitable, inside: inside.writable }),
+    startMemoryThread(),
+  ]);
+  return {
+    cancel: () => disks.cancel(),
+    async take() {
+      try {
+        // The memory while QEMU writes the state; the copies last, whose writing QEMU would wait for with the state.
+        const [state, memory] = await Promise.all([
+          saveDeviceState(qmp, origin.state, { runDirectory, inside: inside.run }),
+          readDirtyMemory(pid, origin.memoryFile),
+        ]);
+        const { done } = await disks.begin();
+        return { state, memory, copied: done };
+      } catch (error) {
+        await disks.cancel();
+        throw error;
+      }
+    },
+  };
+}

@@ -1,0 +1,114 @@
+import { Worker } from "node:worker_threads";
+import { SandboxError } from "../../../contract/index.ts";
+import { threadProgram } from "../../thread-program.ts";
+import { type DirtyMemory, PAGE_BYTES } from "../machine.ts";
+import type { Answer, Order } from "./memory-program.ts";
+
+/** The memory that VMs have changed, read by one thread for all of them. It starts with the first capture, and stays. */
+
+/** What is held of a VM's memory so that it may go on. */
+const HELD_BYTES = 64 * 1024 * 1024;
+/** What is read at once of one that has more. */
+const NEXT_BYTES = 8 * 1024 * 1024;
+
+let thread: Promise<MemoryThread> | undefined;
+
+/** Resolves when it is there: it takes some 60 ms, which no VM should stand still for. */
+export async function startMemoryThread(): Promise<void> {
+  await theThread();
+}
+
+/**
+ * Of a VM that stands still.
+ * @throws `unsupported` where the kernel does not show it, `unavailable` if the process is gone
+ */
+export async function readDirtyMemory(pid: number, memoryFile: string): Promise<DirtyMemory> {
+  const reader = await theThread();
+  const id = reader.newId();
+  const first = await reader.ask({ id, read: { pid, memoryFile }, atLeast: HELD_BYTES });
+  const runs = first.runs ?? [];
+  async function* read(): AsyncGenerator<Buffer> {
+    let answer = first;
+    try {
+      for (;;) {
+        for (const piece of answer.pieces.splice(0)) yield Buffer.from(piece.buffer);
+        if (answer.over) return;
+        answer = await reader.ask({ id, atLeast: NEXT_BYTES });
+      }
+    } finally {
+      if (!answer.over) await reader.ask({ id, atLeast: 0 });
+    }
+  }
+  return {
+    runs,
+    bytes: runs.reduce((sum, { count }) => sum + count, 0) * PAGE_BYTES,
+    held: first.over,
+    read,
+  };
+}
+
+function theThread(): Promise<MemoryThread> {
+  thread ??= MemoryThread.start().catch((error) => {
+    thread = undefined;
+    throw error;
+  });
+  return thread;
+}
+
+class MemoryThread {
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, PromiseWithResolvers<Answer>>();
+  #lastId = 0;
+
+  private constructor(worker: Worker) {
+    this.#worker = worker;
+    worker.on("message", (answer: Answer) => {
+      const waiting = this.#waiting.get(answer.id);
+      this.#waiting.delete(answer.id);
+      if (answer.error === undefined) waiting?.resolve(answer);
+      else waiting?.reject(refusal(answer.error));
+    });
+    const ended = (cause: unknown) => {
+      thread = undefined;
+      const error = new SandboxError("internal", "the thread that reads the memory of VMs has ended", {
+        cause,
+      });
+      for (const { reject } of this.#waiting.values()) reject(error);
+      this.#waiting.clear();
+    };
+    worker.on("error", ended);
+    worker.on("exit", ended);
+  }
+
+  static async start(): Promise<MemoryThread> {
+    const program = threadProgram(import.meta.url, "./memory-program.ts", "memory");
+    const worker = new Worker(program, { name: "memory" });
+    // It serves what is there, and keeps no program from leaving.
+    worker.unref();
+    const started = new MemoryThread(worker);
+    const ready = Promise.withResolvers<Answer>();
+    started.#waiting.set(0, ready);
+    await ready.promise;
+    return started;
+  }
+
+  newId(): number {
+    return ++this.#lastId;
+  }
+
+  ask(order: Order): Promise<Answer> {
+    const answer = Promise.withResolvers<Answer>();
+    this.#waiting.set(order.id, answer);
+    this.#worker.postMessage(order);
+    return answer.promise;
+  }
+}
+
+function refusal({ message, code }: NonNullable<Answer["error"]>): SandboxError {
+  if (code === "ESRCH" || (code === "ENOENT" && process.platform === "linux"))
+    return new SandboxError("unavailable", `the VM's process ended while its memory was read: ${message}`);
+  if (code === undefined) return new SandboxError("internal", `the VM's memory cannot be read: ${message}`);
+  return new SandboxError("unsupported", `this host does not show the memory of a VM: ${message}`, {
+    hint: "It takes Linux, and the right to read the memory of processes that the daemon has started.",
+  });
+}
