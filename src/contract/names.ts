@@ -18,8 +18,14 @@ export const sandboxName = label("a name");
 /** A volume's name is a folder's too. */
 export const volumeName = label("a volume's name");
 
+/** A prepared snapshot's name is used as an image's. */
+export const snapshotName = label("a snapshot's name");
+
 /** A group of sandboxes; their names are host names within it. */
 export const groupName = label("a group's name");
+
+/** A snapshot is addressed by its name or by its id. */
+export const snapshotRef = z.string().min(1).max(64);
 
 /** A sandbox is addressed by its name or by its id. */
 export const sandboxRef = z.string().min(1).max(64);

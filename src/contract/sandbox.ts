@@ -29,6 +29,10 @@ export const MAX_DISK_BYTES_PER_SECOND = 1024 ** 4;
 /** A year. */
 export const MAX_LIFETIME_MS = 365 * 24 * 3_600_000;
 
+/** What is done with a sandbox that nobody uses: `pause` keeps its memory in memory, `suspend` on disk. */
+export const ON_IDLE = ["stop", "pause", "suspend"] as const;
+export type OnIdle = (typeof ON_IDLE)[number];
+
 /** When the image of a sandbox is fetched from its registry. */
 export const PULL_POLICIES = ["missing", "always", "never"] as const;
 export type PullPolicy = (typeof PULL_POLICIES)[number];
@@ -115,10 +119,11 @@ export const sandboxSpec = z
     }),
     idleTimeoutMs: z.int().min(1).max(MAX_LIFETIME_MS).optional().meta({
       description:
-        "Stop the sandbox, or pause it, when for so many milliseconds no process that a client started has run, nothing was read from it or written to it, and nobody has connected to its ports. Default: never.",
+        "Stop the sandbox, pause or suspend it, when for so many milliseconds no process that a client started has run, nothing was read from it or written to it, and nobody has connected to its ports. Default: never.",
     }),
-    onIdle: z.enum(["stop", "pause"]).default("stop").meta({
-      description: "What is done with it then. One that is paused goes on by itself when it is used.",
+    onIdle: z.enum(ON_IDLE).default("stop").meta({
+      description:
+        "What is done with it then. One that is paused or suspended goes on by itself when it is used.",
     }),
     autoRemove: z.boolean().default(false).meta({ description: "Remove the sandbox when it stops." }),
   })
@@ -144,6 +149,7 @@ export const SANDBOX_STATES = [
   "creating",
   "running",
   "paused",
+  "suspended",
   "stopping",
   "stopped",
   "failed",

@@ -11,6 +11,7 @@ import type {
   FileEntry,
   FileOperation,
   FileResult,
+  ForkRequest,
   ImageDetail,
   ImageInfo,
   ImageUsage,
@@ -34,11 +35,14 @@ import type {
   PushRequest,
   PushResult,
   ReadFileRequest,
+  RestoreRequest,
   SandboxInfo,
   SandboxMetrics,
   SandboxSpec,
   SandboxState,
   SignalScope,
+  SnapshotInfo,
+  SnapshotRequest,
   TemplateInfo,
   TemplateShape,
   VersionInfo,
@@ -56,6 +60,7 @@ import type {
 export interface Engine {
   readonly home: string;
   readonly sandboxes: Sandboxes;
+  readonly snapshots: Snapshots;
   readonly images: Images;
   readonly templates: Templates;
   readonly volumes: Volumes;
@@ -85,8 +90,16 @@ export interface Sandboxes {
   start(ref: string, context?: OperationContext): Promise<SandboxInfo>;
   /** Has its VM stand still, with all that is in its memory. @throws `invalid_state` if it does not run */
   pause(ref: string): Promise<SandboxInfo>;
-  /** Has it go on, with the right time. Whoever uses it has it go on too. @throws `invalid_state` if it is not paused */
+  /** Stores it on disk and ends its VM. Whoever uses it has it loaded again. @throws `invalid_state` if it does not run */
+  suspend(ref: string): Promise<SandboxInfo>;
+  /** Has a paused or suspended one go on, with the right time. Whoever uses it has it go on too. @throws `invalid_state` if it runs */
   resume(ref: string): Promise<SandboxInfo>;
+  /**
+   * Makes sandboxes that go on from where this one is; it goes on too. Its connections and the channels of its processes stay with it.
+   * After an error there is none of them.
+   * @throws `invalid_state` if it does not run, or may write to named volumes that are not to be copied
+   */
+  fork(ref: string, request: ForkRequest, context?: OperationContext): Promise<SandboxInfo[]>;
   /** TERM to all, then KILL after `graceMs` (default 5,000), then power off. */
   stop(ref: string, options?: { graceMs?: number }): Promise<SandboxInfo>;
   /** Ends the VM at once. */
@@ -115,6 +128,40 @@ export interface Sandboxes {
   export(ref: string, options?: { signal?: AbortSignal }): Promise<ByteStream>;
   /** How many sandboxes have a VM now. */
   runningCount(): number;
+}
+
+/** States of sandboxes that users store. `ref` is a snapshot's name or id. */
+export interface Snapshots {
+  /**
+   * Stores a sandbox: one that runs with memory, processes and disks, one that is stopped with its disks. It goes on as it was.
+   * @param sandbox its name or id
+   * @throws `invalid_state` if it may write to named volumes that are not to be copied, `already_exists`
+   */
+  create(sandbox: string, request: SnapshotRequest, context?: OperationContext): Promise<SnapshotInfo>;
+  /** Oldest first. */
+  list(): Promise<SnapshotInfo[]>;
+  /** @throws `not_found` */
+  get(ref: string): Promise<SnapshotInfo>;
+  /** What was made of it, snapshots and sandboxes, stays whole. */
+  remove(ref: string): Promise<void>;
+  /** Reads all of it and compares. @throws `internal` naming the file that is damaged */
+  verify(ref: string, context?: OperationContext): Promise<SnapshotInfo>;
+  /**
+   * Makes sandboxes that go on from there. After an error there is none of them.
+   * @throws `unsupported` naming what differs, if this host cannot load it; `internal` if it is damaged
+   */
+  restore(ref: string, request: RestoreRequest, context?: OperationContext): Promise<SandboxInfo[]>;
+  /** All of it as one file: a tar within zstd and, with a passphrase, age. It holds the sandbox's memory, so its secrets too. */
+  export(ref: string, options?: { passphrase?: string; signal?: AbortSignal }): Promise<ByteStream>;
+  /**
+   * Reads what `export` wrote, maybe elsewhere; the file is not trusted.
+   * @param options `name`: default the one that it had. `passphrase`: of one that is encrypted
+   * @throws `already_exists`, `invalid_argument` (not such a file, or damaged), `unauthenticated` (the passphrase)
+   */
+  import(
+    file: Readable,
+    options?: OperationContext & { name?: string; passphrase?: string },
+  ): Promise<SnapshotInfo>;
 }
 
 /** Files inside a running sandbox. Every error names the path. */

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { VersionInfo } from "../contract/index.ts";
+import { SandboxError, type VersionInfo } from "../contract/index.ts";
 import { BuildCache, Builder, runInSandboxes } from "./build/index.ts";
 import { vmdkDescriptor } from "./disk/index.ts";
 import { doctor } from "./doctor.ts";
@@ -103,7 +103,17 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 
   return {
     home,
-    sandboxes,
+    sandboxes: Object.assign(sandboxes, { suspend: notThereYet, fork: notThereYet }),
+    snapshots: {
+      create: notThereYet,
+      list: async () => [],
+      get: notThereYet,
+      remove: notThereYet,
+      verify: notThereYet,
+      restore: notThereYet,
+      export: notThereYet,
+      import: notThereYet,
+    },
     images: imageApi,
     templates: templatesApi(machineRoom),
     volumes: volumesApi({ store: volumes, holds, sandboxes, events }),
@@ -117,6 +127,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       database.close();
     },
   };
+}
+
+async function notThereYet(): Promise<never> {
+  throw new SandboxError("unsupported", "storing the state of a sandbox is not there yet");
 }
 
 async function version(machineRoom: MachineRoom): Promise<VersionInfo> {

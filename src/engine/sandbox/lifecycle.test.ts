@@ -5,9 +5,12 @@ import { assertLegal, assertTransition, type Operation } from "./lifecycle.ts";
 const legal: Record<Operation, string[]> = {
   start: ["stopped", "failed"],
   pause: ["running"],
-  resume: ["paused"],
-  stop: ["running", "paused"],
-  kill: ["running", "paused", "stopping"],
+  resume: ["paused", "suspended"],
+  suspend: ["running", "paused"],
+  snapshot: ["running", "paused", "suspended", "stopped"],
+  fork: ["running", "paused", "suspended"],
+  stop: ["running", "paused", "suspended"],
+  kill: ["running", "paused", "suspended", "stopping"],
   exec: ["running"],
   measure: ["running", "paused"],
   remove: ["stopped", "failed"],
@@ -35,7 +38,7 @@ test("a removed sandbox goes nowhere, and every other can fail or be removed", (
     expect(() => assertTransition("box", "removed", state)).toThrow();
     if (state !== "removed") expect(() => assertTransition("box", state, "removed")).not.toThrow();
   }
-  for (const state of ["creating", "running", "paused", "stopping"] as const) {
+  for (const state of ["creating", "running", "paused", "suspended", "stopping"] as const) {
     expect(() => assertTransition("box", state, "failed")).not.toThrow();
   }
 });

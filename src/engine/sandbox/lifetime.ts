@@ -1,3 +1,5 @@
+import type { OnIdle } from "../../contract/index.ts";
+
 /** The longest that a timer of Node can be set to; longer times are waited for in pieces. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -5,7 +7,7 @@ export interface LifetimeLimits {
   maxDurationMs?: number | undefined;
   idleTimeoutMs?: number | undefined;
   /** Whether it may go on after it was idle. */
-  onIdle: "stop" | "pause";
+  onIdle: OnIdle;
 }
 
 /** Why a sandbox's time is up. */
@@ -95,7 +97,7 @@ export class Lifetime {
       () => {
         // The wall clock may have been set back meanwhile, and a piece of a long time is not the end of it.
         if (Date.now() < next.atMs) return this.arm();
-        if (next.limit === "idle-timeout" && this.limits.onIdle === "pause") this.rest();
+        if (next.limit === "idle-timeout" && this.limits.onIdle !== "stop") this.rest();
         else this.end();
         this.onExpiry(next);
       },

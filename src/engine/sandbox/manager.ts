@@ -36,7 +36,7 @@ import { Sandbox } from "./sandbox.ts";
 import { sweep } from "./sweep.ts";
 
 /** All sandboxes of a home: makes them, finds them, and takes them over from a daemon that died. */
-export class SandboxManager implements Sandboxes {
+export class SandboxManager implements Omit<Sandboxes, "suspend" | "fork"> {
   private readonly context: SandboxContext;
   private readonly byId = new Map<string, Sandbox>();
   private readonly byName = new Map<string, Sandbox>();

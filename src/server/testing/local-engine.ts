@@ -16,6 +16,7 @@ import { localFiles } from "./local-files.ts";
 import { LocalImages } from "./local-images.ts";
 import { localMetrics } from "./local-metrics.ts";
 import { LocalProcess } from "./local-process.ts";
+import { localSnapshots, numbered } from "./local-snapshots.ts";
 import { localVolumes } from "./local-volumes.ts";
 
 /**
@@ -44,6 +45,16 @@ export function openLocalEngine(home: string): Engine {
     if (found) return found;
     throw new SandboxError("not_found", `there is no sandbox ${ref}`, { hint: "msb ls shows all" });
   };
+  const add = (spec: SandboxSpec): SandboxInfo => {
+    if (spec.name && [...sandboxes.values()].some(({ info }) => info.name === spec.name)) {
+      throw new SandboxError("already_exists", `there is a sandbox named ${spec.name} already`);
+    }
+    const info = sandboxInfo(spec);
+    sandboxes.set(info.id, { info, processes: new Set(), log: [] });
+    emit("sandbox.running", info.id);
+    return info;
+  };
+  const copy = ({ spec }: SandboxInfo, name: string | undefined) => add({ ...spec, name, files: [] });
   const running = (ref: string): LocalSandbox => {
     const found = find(ref);
     if (found.info.state === "running") return found;
@@ -70,14 +81,8 @@ export function openLocalEngine(home: string): Engine {
       },
       async create(spec, context) {
         await images.ensure(spec.image, spec.pull, context ?? {});
-        if (spec.name && [...sandboxes.values()].some(({ info }) => info.name === spec.name)) {
-          throw new SandboxError("already_exists", `there is a sandbox named ${spec.name} already`);
-        }
         if (spec.image === "test/slow") await slowly(context);
-        const info = sandboxInfo(spec);
-        sandboxes.set(info.id, { info, processes: new Set(), log: [] });
-        emit("sandbox.running", info.id);
-        return info;
+        return add(spec);
       },
       get: (ref) => find(ref).info,
       list: ({ states, labels } = {}) =>
@@ -102,10 +107,19 @@ export function openLocalEngine(home: string): Engine {
       },
       async resume(ref) {
         const { info } = find(ref);
-        if (info.state !== "paused")
+        if (info.state !== "paused" && info.state !== "suspended")
           throw new SandboxError("invalid_state", `sandbox ${info.name} is ${info.state}`);
         info.state = "running";
         return info;
+      },
+      async suspend(ref) {
+        const { info } = running(ref);
+        info.state = "suspended";
+        return info;
+      },
+      async fork(ref, { name, count }) {
+        const { info } = running(ref);
+        return numbered(name, count).map((each) => copy(info, each));
       },
       begin: async (ref) => running(ref).info,
       stop: async (ref) => stop(running(ref)),
@@ -163,6 +177,7 @@ export function openLocalEngine(home: string): Engine {
       console: async (ref, maxBytes) => `console of ${find(ref).info.name}\n`.slice(-(maxBytes ?? 65536)),
       runningCount: () => [...sandboxes.values()].filter(({ info }) => info.state === "running").length,
     },
+    snapshots: localSnapshots({ find: (ref) => find(ref).info, copy }),
     images,
     templates: {
       list: async () => [...templates.values()],
