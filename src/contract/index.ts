@@ -23,6 +23,7 @@ export * from "./network.ts";
 export * from "./network-ports.ts";
 export * from "./network-record.ts";
 export * from "./network-rule.ts";
+export * from "./passphrase.ts";
 export * from "./processes.ts";
 export * from "./records.ts";
 export * from "./restored-spec.ts";

@@ -42,6 +42,7 @@ export type {
   SandboxMetrics,
   SandboxSpecInput,
   SandboxState,
+  SnapshotInfo,
   Span,
   TemplateInfo,
   TemplateShape,
@@ -85,6 +86,7 @@ export type {
 export { allMetrics, type WatchMetricsOptions } from "./metrics.ts";
 export { Network, type NetworkLogOptions } from "./network.ts";
 export type { CallOptions, SlowCallOptions } from "./options.ts";
+export type { PrepareOptions } from "./prepare.ts";
 export { type AttachOptions, Processes, type ProcessStartOptions, SandboxProcess } from "./processes.ts";
 export { type LoginOptions, Registry } from "./registry.ts";
 export { RunProcess } from "./run-process.ts";
@@ -97,5 +99,14 @@ export type {
   LogsOptions,
   RunOptions,
 } from "./sandbox-options.ts";
+export {
+  type ForkOptions,
+  type RestoreOptions,
+  Snapshot,
+  type SnapshotCreateOptions,
+  type SnapshotExportOptions,
+  type SnapshotImportOptions,
+  type StoredVolumes,
+} from "./snapshot.ts";
 export { Template } from "./template.ts";
 export { Volume, type VolumeCreateOptions } from "./volume.ts";

@@ -13,12 +13,12 @@ import { ExecProcess } from "./exec-process.ts";
 import { ExecResult } from "./exec-result.ts";
 import { Files } from "./files.ts";
 import { downloaded, type TarOptions } from "./image-transfer.ts";
-import { jsonLines } from "./json-lines.ts";
 import { type WatchMetricsOptions, watchMetrics } from "./metrics.ts";
 import { Network } from "./network.ts";
 import { type CallOptions, QUICK_MS, SLOW_MS, type SlowCallOptions } from "./options.ts";
 import { Processes } from "./processes.ts";
 import { RunProcess } from "./run-process.ts";
+import { readLogs } from "./sandbox-logs.ts";
 import type {
   CreateOptions,
   ExecOptions,
@@ -27,6 +27,7 @@ import type {
   LogsOptions,
   RunOptions,
 } from "./sandbox-options.ts";
+import type { ForkOptions, Snapshot, SnapshotCreateOptions } from "./snapshot.ts";
 
 /**
  * A sandbox: a microVM with an image's files, its own kernel and nothing else.
@@ -151,6 +152,11 @@ export class Sandbox implements AsyncDisposable {
     return new Sandbox(options.connection ?? sharedConnection(), { id: ref, name: ref } as SandboxInfo);
   }
 
+  /** @internal a sandbox of what the daemon said of it */
+  static of(info: SandboxInfo, options: { connection: Connection }): Sandbox {
+    return new Sandbox(options.connection, info);
+  }
+
   get id(): string {
     return this.#info.id;
   }
@@ -184,9 +190,36 @@ export class Sandbox implements AsyncDisposable {
     return this.#update("POST", "/pause", "pause", options, QUICK_MS);
   }
 
-  /** Has it go on after a {@link pause}. */
+  /**
+   * Stores it on disk and ends its VM: it takes neither memory nor CPU time, and keeps its processes. Whoever uses it has it go on; so
+   * does {@link resume}.
+   */
+  suspend(options: CallOptions = {}): Promise<SandboxInfo> {
+    return this.#update("POST", "/suspend", "suspend", options, SLOW_MS);
+  }
+
+  /** Has it go on after a {@link pause} or {@link suspend}. */
   resume(options: CallOptions = {}): Promise<SandboxInfo> {
     return this.#update("POST", "/resume", "resume", options, QUICK_MS);
+  }
+
+  /**
+   * Makes `count` (default 1) sandboxes that go on from where this one is, processes and all; it goes on too. Its connections and what
+   * this program has attached to stay with it. After an error there is none of them. Deadline: 15 minutes.
+   *
+   * @example
+   * const children = await sandbox.fork({ count: 5 });
+   * @throws SandboxError `invalid_state` if it does not run, or may write to volumes and `volumes` is not `copy`
+   */
+  async fork(options: ForkOptions = {}): Promise<Sandbox[]> {
+    const { fork } = await import("./snapshot.ts");
+    return fork(this, this.#connection, options);
+  }
+
+  /** Stores its state under a name, and it goes on. See {@link Snapshot.create}. */
+  async snapshot(options: SnapshotCreateOptions = {}): Promise<Snapshot> {
+    const { Snapshot } = await import("./snapshot.ts");
+    return Snapshot.create(this.id, { connection: this.#connection, ...options });
   }
 
   /** Stops it: TERM to all processes, KILL after `graceMs` (default 5,000 ms), then power off. */
@@ -266,29 +299,8 @@ export class Sandbox implements AsyncDisposable {
   }
 
   /** What its processes wrote, oldest first. */
-  async *logs(options: LogsOptions = {}): AsyncGenerator<LogRecord> {
-    const { signal, deadlineMs = QUICK_MS, follow, tail, since, until, processes, streams, grep } = options;
-    const response = await this.#connection.stream({
-      method: "GET",
-      path: this.#path("/logs"),
-      query: {
-        follow,
-        tail,
-        since: moment(since),
-        until: moment(until),
-        process: processes?.map(String),
-        stream: streams,
-        grep,
-      },
-      signal,
-      deadlineMs,
-      purpose: `read the logs of sandbox ${this.name}`,
-    });
-    try {
-      yield* jsonLines<LogRecord>(response);
-    } finally {
-      response.destroy();
-    }
+  logs(options: LogsOptions = {}): AsyncGenerator<LogRecord> {
+    return readLogs(this.#connection, this.#path("/logs"), this.name, options);
   }
 
   /** What it uses now: CPU, memory, disk, network, processes and pressure; and what it costs the host. It has to run. */
@@ -370,10 +382,6 @@ export class Sandbox implements AsyncDisposable {
     });
     return this.#info;
   }
-}
-
-function moment(when: Date | string | undefined): string | undefined {
-  return when instanceof Date ? when.toISOString() : when;
 }
 
 /** Without the fields that are undefined: JSON has none, and the types of the contract say so too. */

@@ -14,8 +14,16 @@ export async function readTarFile(path: string): Promise<Readable> {
   return createReadStream(path, { fd: file, highWaterMark: CHUNK_BYTES });
 }
 
-/** Writes a tar to a file, beside it first: what has the name is whole. Something that is no file (a pipe) is written to as it is. */
-export async function writeTarFile(tar: Readable, path: string): Promise<void> {
+/**
+ * Writes a tar to a file, beside it first: what has the name is whole. Something that is no file (a pipe) is written to as it is.
+ *
+ * @param options `mode`: of a file. Default: what the process's umask leaves
+ */
+export async function writeTarFile(
+  tar: Readable,
+  path: string,
+  { mode = 0o666 }: { mode?: number } = {},
+): Promise<void> {
   const there = await stat(path).catch(() => undefined);
   if (there !== undefined && !there.isFile()) {
     await pipeline(tar, createWriteStream(path));
@@ -23,7 +31,7 @@ export async function writeTarFile(tar: Readable, path: string): Promise<void> {
   }
   const partial = `${path}.${randomBytes(4).toString("hex")}.partial`;
   try {
-    await pipeline(tar, createWriteStream(partial, { flags: "wx", highWaterMark: CHUNK_BYTES }));
+    await pipeline(tar, createWriteStream(partial, { flags: "wx", mode, highWaterMark: CHUNK_BYTES }));
     await rename(partial, path);
   } catch (error) {
     await rm(partial, { force: true });

@@ -18,6 +18,7 @@ import { addNetworkRoutes } from "./network.ts";
 import { addProcessRoutes } from "./processes.ts";
 import { addRegistryRoutes } from "./registries.ts";
 import { addSandboxRoutes } from "./sandboxes.ts";
+import { addSnapshotRoutes } from "./snapshots.ts";
 import { errorResponse, logIfInternal } from "./status.ts";
 import { addSystemRoutes } from "./system.ts";
 import { addTemplateRoutes } from "./templates.ts";
@@ -28,8 +29,9 @@ export type { ApiContext } from "./context.ts";
 
 /** Room for 16 MiB of stdin as base64, and its command. */
 const MAX_JSON_BYTES = 24 * 1024 * 1024;
-/** What takes a tar or a file as its body, with a larger bound of its own (upload.ts). */
-const STREAMED = /^\/v1\/(?:images\/(?:import|load|build)|sandboxes\/[^/]+\/(?:files\/content|archive))$/;
+/** What takes a tar, a snapshot or a file as its body, with a larger bound of its own (upload.ts). */
+const STREAMED =
+  /^\/v1\/(?:images\/(?:import|load|build)|snapshots\/import|sandboxes\/[^/]+\/(?:files\/content|archive))$/;
 
 /** The HTTP API, without its transport. */
 export function createApi(context: ApiContext): OpenAPIHono {
@@ -60,6 +62,7 @@ export function createApi(context: ApiContext): OpenAPIHono {
   api.use((c, next) => (STREAMED.test(c.req.path) ? next() : limit(c, next)));
 
   addSandboxRoutes(api, context);
+  addSnapshotRoutes(api, context);
   addExecRoutes(api, context);
   addFileRoutes(api, context);
   addArchiveRoutes(api, context);

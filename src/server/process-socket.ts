@@ -2,6 +2,7 @@ import type { WebSocket } from "ws";
 import { SandboxError, type StreamServerMessage } from "../contract/index.ts";
 import type { Engine, EngineProcess } from "../engine/index.ts";
 import { ClientMessages } from "./client-messages.ts";
+import { createSandbox, preparedImage } from "./prepared.ts";
 import { sendOutput, sendPiece } from "./process-output.ts";
 import { logIfInternal } from "./status.ts";
 
@@ -37,7 +38,7 @@ export async function serveRun(socket: WebSocket, context: SocketContext): Promi
   await answering(socket, context, async (client, signal) => {
     const { sandbox: spec, exec, keep, held } = await client.first("run");
     const bound = { ...spec, autoRemove: true, labels: { ...spec.labels, [BOUND_LABEL]: "true" } };
-    const info = await sandboxes.create(keep ? spec : bound, {
+    const info = await createSandbox(engine, keep ? spec : bound, {
       signal,
       onProgress: (progress) => say(socket, { type: "progress", progress }),
     });
@@ -45,7 +46,9 @@ export async function serveRun(socket: WebSocket, context: SocketContext): Promi
     let runsOn: EngineProcess | undefined;
     try {
       say(socket, { type: "sandbox", sandbox: info });
-      const argv = sandboxes.commandOf(info.id, exec.argv);
+      // The image's own command runs in a prepared one already, as far as it was wanted.
+      const prepared = exec.argv === undefined && (await preparedImage(engine, spec.image)) !== undefined;
+      const argv = prepared ? [] : sandboxes.commandOf(info.id, exec.argv);
       if (argv.length === 0) {
         throw new SandboxError(
           "invalid_argument",

@@ -3,9 +3,10 @@ import { z } from "zod";
 import { SANDBOX_STATES, SandboxError, sandboxInfo, sandboxSpec } from "../contract/index.ts";
 import type { ApiContext } from "./context.ts";
 import { longOperation } from "./long-operation.ts";
+import { createSandbox } from "./prepared.ts";
 import { failure, json, queryFlag, queryInt, refParam } from "./schemas.ts";
 
-/** Life of sandboxes: create, list, inspect, start, stop, kill, remove. */
+/** Life of sandboxes: create, list, inspect, start, pause, suspend, resume, stop, kill, remove. */
 
 const tags = ["sandboxes"];
 
@@ -15,7 +16,7 @@ const create = createRoute({
   operationId: "createSandbox",
   summary: "Create and start a sandbox",
   description:
-    "With `Accept: application/x-ndjson` a slow answer (a template has to be built first) is lines of `OperationMessage`.",
+    "An image may be a prepared snapshot by its name: the sandbox goes on from there. With `Accept: application/x-ndjson` a slow answer (a template has to be built first) is lines of `OperationMessage`.",
   tags,
   request: {
     query: z.object({
@@ -90,11 +91,22 @@ const pause = createRoute({
   responses: { 200: json(sandboxInfo, "The paused sandbox."), ...failure },
 });
 
+const suspend = createRoute({
+  method: "post",
+  path: "/v1/sandboxes/{ref}/suspend",
+  operationId: "suspendSandbox",
+  summary: "Store a sandbox on disk and end its VM",
+  description: "It goes on from there, with its name and its processes, when it is resumed or used.",
+  tags,
+  request: { params: refParam },
+  responses: { 200: json(sandboxInfo, "The suspended sandbox."), ...failure },
+});
+
 const resume = createRoute({
   method: "post",
   path: "/v1/sandboxes/{ref}/resume",
   operationId: "resumeSandbox",
-  summary: "Have a paused sandbox go on",
+  summary: "Have a paused or suspended sandbox go on",
   tags,
   request: { params: refParam },
   responses: { 200: json(sandboxInfo, "The running sandbox."), ...failure },
@@ -147,7 +159,7 @@ export function addSandboxRoutes(api: OpenAPIHono, { engine }: ApiContext): void
   api.openapi(create, (c) => {
     const spec = c.req.valid("json");
     const { held = false } = c.req.valid("query");
-    return longOperation(c, 201, (context) => sandboxes.create(spec, context, { held })) as never;
+    return longOperation(c, 201, (context) => createSandbox(engine, spec, context, { held })) as never;
   });
   api.openapi(begin, async (c) => c.json(await sandboxes.begin(c.req.valid("param").ref), 200));
   api.openapi(list, (c) => {
@@ -165,6 +177,7 @@ export function addSandboxRoutes(api: OpenAPIHono, { engine }: ApiContext): void
     return longOperation(c, 200, (context) => sandboxes.start(ref, context)) as never;
   });
   api.openapi(pause, async (c) => c.json(await sandboxes.pause(c.req.valid("param").ref), 200));
+  api.openapi(suspend, async (c) => c.json(await sandboxes.suspend(c.req.valid("param").ref), 200));
   api.openapi(resume, async (c) => c.json(await sandboxes.resume(c.req.valid("param").ref), 200));
   api.openapi(stop, async (c) => {
     const { graceMs } = c.req.valid("query");

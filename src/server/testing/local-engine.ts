@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   type Event,
+  type ExecSpec,
   type LogRecord,
   SandboxError,
   type SandboxInfo,
@@ -16,6 +17,7 @@ import { localFiles } from "./local-files.ts";
 import { LocalImages } from "./local-images.ts";
 import { localMetrics } from "./local-metrics.ts";
 import { LocalProcess } from "./local-process.ts";
+import { LocalProcesses } from "./local-processes.ts";
 import { localSnapshots, numbered } from "./local-snapshots.ts";
 import { localVolumes } from "./local-volumes.ts";
 
@@ -45,16 +47,30 @@ export function openLocalEngine(home: string): Engine {
     if (found) return found;
     throw new SandboxError("not_found", `there is no sandbox ${ref}`, { hint: "msb ls shows all" });
   };
-  const add = (spec: SandboxSpec): SandboxInfo => {
+  const exec = async (sandbox: LocalSandbox, spec: ExecSpec): Promise<LocalProcess> => {
+    const process = await LocalProcess.start(sandbox.processes.size + 1, spec, sandbox.info.spec.env);
+    sandbox.processes.add(process);
+    const { onOutput } = process;
+    process.onOutput = (listener) =>
+      onOutput.call(process, (stream, chunk) => {
+        const time = new Date().toISOString();
+        sandbox.log.push({ time, process: process.process, stream, text: chunk.toString() });
+        return listener(stream, chunk);
+      });
+    return process;
+  };
+  const add = (spec: SandboxSpec, imageDigest: string): SandboxInfo => {
     if (spec.name && [...sandboxes.values()].some(({ info }) => info.name === spec.name)) {
       throw new SandboxError("already_exists", `there is a sandbox named ${spec.name} already`);
     }
-    const info = sandboxInfo(spec);
-    sandboxes.set(info.id, { info, processes: new Set(), log: [] });
+    const info = sandboxInfo(spec, imageDigest);
+    const kept = new LocalProcesses((wanted) => exec(running(info.id), wanted));
+    sandboxes.set(info.id, { info, processes: new Set(), kept, log: [] });
     emit("sandbox.running", info.id);
     return info;
   };
-  const copy = ({ spec }: SandboxInfo, name: string | undefined) => add({ ...spec, name, files: [] });
+  const copy = ({ spec, imageDigest }: SandboxInfo, name: string | undefined) =>
+    add({ ...spec, name, files: [] }, imageDigest);
   const running = (ref: string): LocalSandbox => {
     const found = find(ref);
     if (found.info.state === "running") return found;
@@ -73,16 +89,14 @@ export function openLocalEngine(home: string): Engine {
   return {
     home,
     sandboxes: {
-      processes() {
-        throw new SandboxError("unsupported", "a sandbox without a VM keeps no processes");
-      },
+      processes: (ref) => running(ref).kept,
       network() {
         throw new SandboxError("unsupported", "a sandbox without a VM has no network");
       },
       async create(spec, context) {
         await images.ensure(spec.image, spec.pull, context ?? {});
         if (spec.image === "test/slow") await slowly(context);
-        return add(spec);
+        return add(spec, (await images.inspect(spec.image)).digest);
       },
       get: (ref) => find(ref).info,
       list: ({ states, labels } = {}) =>
@@ -137,19 +151,7 @@ export function openLocalEngine(home: string): Engine {
         sandboxes.delete(found.info.id);
         emit("sandbox.removed", found.info.id);
       },
-      async exec(ref, spec) {
-        const sandbox = running(ref);
-        const process = await LocalProcess.start(sandbox.processes.size + 1, spec, sandbox.info.spec.env);
-        sandbox.processes.add(process);
-        const { onOutput } = process;
-        process.onOutput = (listener) =>
-          onOutput.call(process, (stream, chunk) => {
-            const time = new Date().toISOString();
-            sandbox.log.push({ time, process: process.process, stream, text: chunk.toString() });
-            return listener(stream, chunk);
-          });
-        return process;
-      },
+      exec: (ref, spec) => exec(running(ref), spec),
       files: (ref) => localFiles(running(ref).info.name),
       commandOf(ref, argv) {
         const { spec } = find(ref).info;
@@ -249,17 +251,18 @@ export function openLocalEngine(home: string): Engine {
 interface LocalSandbox {
   info: SandboxInfo;
   processes: Set<LocalProcess>;
+  kept: LocalProcesses;
   log: LogRecord[];
 }
 
-function sandboxInfo(spec: SandboxSpec): SandboxInfo {
+function sandboxInfo(spec: SandboxSpec, imageDigest: string): SandboxInfo {
   const id = randomBytes(8).toString("hex");
   const now = new Date().toISOString();
   return {
     id,
     name: spec.name ?? `sandbox-${id.slice(0, 6)}`,
     image: spec.image,
-    imageDigest: "sha256:0",
+    imageDigest,
     state: "running",
     accelerator: "none",
     createdAt: now,
