@@ -38,13 +38,9 @@ export const preparation = z
       .max(MAX_PREPARE_COMMAND)
       .optional()
       .meta({ description: "Script that ended with 0 when it was ready." }),
-    recipe: z
-      .string()
-      .max(128)
-      .optional()
-      .meta({
-        description: "Hash of what else it was made with: whoever prepares it tells by it what has changed.",
-      }),
+    recipe: z.string().max(128).optional().meta({
+      description: "Hash of what else it was made with: whoever prepares it tells by it what has changed.",
+    }),
   })
   .meta({ id: "Preparation" });
 export type Preparation = z.output<typeof preparation>;
