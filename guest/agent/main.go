@@ -66,9 +66,11 @@ func serve() error {
 	if err != nil {
 		return err
 	}
-	a, err := agent.New(agent.Settings{
-		Port: port, VM: v, Boot: bootID(), Budget: budget(), Warm: warmRings, Groups: groups,
-	})
+	settings := agent.Settings{Port: port, VM: v, Boot: bootID(), Budget: budget(), Warm: warmRings, Groups: groups}
+	if groups != nil {
+		settings.Freezer = groups
+	}
+	a, err := agent.New(settings)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 // vm does for the agent what only PID 1 of a real machine can.
 type vm struct {
 	random identity.Random
+	count  identity.Generation
 	disks  map[string]string
 	fresh  *root.Upper
 	root   *root.Root
@@ -22,7 +23,11 @@ type vm struct {
 
 func newVM(m *boot.Machine) (*vm, error) {
 	random, err := identity.OpenRandom()
-	return &vm{random: random, disks: m.Disks}, err
+	if err != nil {
+		return nil, err
+	}
+	count, err := identity.OpenGeneration()
+	return &vm{random: random, count: count, disks: m.Disks}, err
 }
 
 // Prepare does what need not be done after every load. The disk must hold all of it when the state is stored.
@@ -45,13 +50,7 @@ func (v *vm) Prepare(n *network.Config) (fail *failure.Failure) {
 
 // Setup follows the protocol's order: nothing reads random numbers before the reseed.
 func (v *vm) Setup(s agent.Setup, mark func(string)) (fail *failure.Failure) {
-	if fail = v.random.Reseed(s.Entropy); fail != nil {
-		return fail
-	}
-	if fail = identity.SetClock(s.TimeNS); fail != nil {
-		return fail
-	}
-	if fail = identity.SetHostname(s.Root.Hostname); fail != nil {
+	if fail = v.become(s.Identity); fail != nil {
 		return fail
 	}
 	mark("identity")
@@ -60,13 +59,56 @@ func (v *vm) Setup(s agent.Setup, mark func(string)) (fail *failure.Failure) {
 			return fail
 		}
 		mark("network")
-		s.Root.Nameservers = names(n.DNS)
-		for _, a := range n.Addresses {
-			s.Root.Addresses = append(s.Root.Addresses, a.IP.String())
-		}
+		s.Root.Nameservers, s.Root.Addresses = names(n.DNS), addresses(n)
 	}
 	v.root, fail = root.Enter(v.disks, v.fresh, s.Root, mark)
 	return fail
+}
+
+// Restore follows the protocol's order, too.
+func (v *vm) Restore(r agent.Restore, mark func(string)) (fail *failure.Failure) {
+	if fail = v.become(r.Identity); fail != nil {
+		return fail
+	}
+	mark("identity")
+	called := root.Names{Hostname: r.Hostname, MachineID: r.MachineID}
+	if r.Network != nil {
+		called.Nameservers, called.Addresses = names(r.Network.DNS), addresses(r.Network)
+	}
+	if fail = v.root.Rename(called); fail != nil {
+		return fail
+	}
+	mark("names")
+	if fail = v.count.Set(r.Generation); fail != nil {
+		return fail
+	}
+	mark("generation")
+	if r.Network != nil {
+		if fail = v.link.Configure(r.Network); fail != nil {
+			return fail
+		}
+		mark("network")
+	}
+	return nil
+}
+
+// become gives the VM random numbers, a clock and a name that no other has, in this order.
+func (v *vm) become(i agent.Identity) (fail *failure.Failure) {
+	if fail = v.random.Reseed(i.Entropy); fail != nil {
+		return fail
+	}
+	if fail = identity.SetClock(i.TimeNS); fail != nil {
+		return fail
+	}
+	return identity.SetHostname(i.Hostname)
+}
+
+func addresses(n *network.Config) []string {
+	texts := make([]string, len(n.Addresses))
+	for i, a := range n.Addresses {
+		texts[i] = a.IP.String()
+	}
+	return texts
 }
 
 func names(list []network.IP) []string {

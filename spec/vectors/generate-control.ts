@@ -1,6 +1,7 @@
 /** control.json and control-invalid.json: CBOR of the protocol's subset with its value, and CBOR to be refused. */
 
 import { type CborValue, cbor, head, toJson } from "./bytes.ts";
+import { stateMessages } from "./state-messages.ts";
 
 const MAX_UINT = 2n ** 64n - 1n;
 const MIN_INT = -(2n ** 63n);
@@ -129,6 +130,7 @@ const messages: Record<string, CborValue> = {
     ],
   },
   "reply to owners": { op: "reply", id: 6, owners: [{ pid: 212, command: "curl" }, {}] },
+  ...stateMessages,
   shutdown: { op: "shutdown", id: 4, grace_ms: 10_000 },
   "reply to shutdown": { op: "reply", id: 4, killed: 1 },
   "reply with an error": {

@@ -85,19 +85,22 @@ export function encodeHello(host: string): Buffer {
 }
 
 export function encodeSetup(id: number, setup: Setup): Buffer {
-  const { entropy, timeNs, hostname, machineId } = setup.identity;
-  if (entropy.length < 32 || entropy.length > 512) {
-    throw invalid(`entropy has 32 to 512 bytes, not ${entropy.length}`);
-  }
-  if (!/^[0-9a-f]{32}$/.test(machineId)) throw invalid("a machine id has 32 hex digits");
   return encodeMessage({
     op: "setup",
     id,
-    identity: { entropy, time_ns: uint64(timeNs, "timeNs"), hostname: text(hostname), machine_id: machineId },
+    identity: encodeIdentity(setup.identity),
     root: { upper: setup.upper, upper_size: uint64(setup.upperSizeBytes, "upperSizeBytes") },
     hosts: setup.hosts,
     network: setup.network,
   });
+}
+
+export function encodeIdentity({ entropy, timeNs, hostname, machineId }: Setup["identity"]) {
+  if (entropy.length < 32 || entropy.length > 512) {
+    throw invalid(`entropy has 32 to 512 bytes, not ${entropy.length}`);
+  }
+  if (!/^[0-9a-f]{32}$/.test(machineId)) throw invalid("a machine id has 32 hex digits");
+  return { entropy, time_ns: uint64(timeNs, "timeNs"), hostname: text(hostname), machine_id: machineId };
 }
 
 export function encodePrepare(id: number, network: GuestNetwork | undefined): Buffer {

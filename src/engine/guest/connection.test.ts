@@ -18,6 +18,7 @@ describe("hello", () => {
       capabilities: [],
       phase: "ready",
       boot: "b00t",
+      frozen: false,
       processes: [],
     });
     expect(session.connection.running).toBe(false);

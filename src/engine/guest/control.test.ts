@@ -20,6 +20,7 @@ test("a hello is read, keys of later versions are not", () => {
     capabilities: ["pty"],
     phase: "running",
     boot: "b",
+    frozen: false,
     processes: [
       { channel: 1, pid: 5, stdinReceived: 0, stdout: { start: 0, end: 3 }, stderr: { start: 1, end: 1 } },
       {
@@ -40,6 +41,7 @@ const wrongHellos: Record<string, [unknown, string]> = {
   "another message": [{ ...hello, op: "log" }, "its first message is no hello"],
   "a version above ours": [{ ...hello, version: 2 }, "hello, version"],
   "a phase that does not exist": [{ ...hello, phase: "dead" }, "hello, phase"],
+  "frozen as a number": [{ ...hello, frozen: 1 }, "hello, frozen"],
   "no boot": [{ ...hello, boot: undefined }, "hello, boot: not a text of at most 128"],
   "an agent's version of 1,000 letters": [{ ...hello, agent: "v".repeat(1_000) }, "hello, agent"],
   "a capability that is no text": [{ ...hello, capabilities: [1] }, "hello, capabilities"],

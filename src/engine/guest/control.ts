@@ -47,6 +47,8 @@ export interface AgentInfo {
   phase: "ready" | "running";
   /** Random per boot of the guest's kernel. */
   boot: string;
+  /** Whether its processes stand still: an earlier host stored its state, or it was loaded from one. */
+  frozen: boolean;
   processes: ListedProcess[];
 }
 
@@ -73,7 +75,8 @@ export function readHello(payload: Buffer): AgentInfo {
   const capabilities = message
     .list("capabilities", 64)
     .map((value) => wordOf(value, 64, "hello, capabilities"));
-  return { agent, capabilities, phase, boot: message.word("boot", 128), processes };
+  const frozen = message.has("frozen") && message.bool("frozen");
+  return { agent, capabilities, phase, boot: message.word("boot", 128), frozen, processes };
 }
 
 function readListed(value: Parameters<typeof uintOf>[0]): ListedProcess {

@@ -37,6 +37,14 @@ export { DEFAULT_WINDOW_BYTES } from "./output.ts";
 export { askOwners, type FlowOwner, type GuestFlow } from "./owners.ts";
 export type { OutputName } from "./pending-output.ts";
 export type { GuestProcess, LostOutput, OutputHandler } from "./process.ts";
+export {
+  freezeGuest,
+  type GuestRestore,
+  type HookResult,
+  type RestoredNetwork,
+  restoreGuest,
+  thawGuest,
+} from "./states.ts";
 export type { GuestDisk, GuestPressure, GuestStats } from "./stats.ts";
 export { STDIN_QUEUE_BYTES } from "./stdin.ts";
 export { violation } from "./violation.ts";

@@ -31,6 +31,8 @@ type VM interface {
 	Setup(s Setup, mark func(step string)) *failure.Failure
 	// Prepare does, before the state is stored, what need not be done after every load. Without a network interface n is nil.
 	Prepare(n *network.Config) *failure.Failure
+	// Restore makes a VM that was loaded from a sandbox's state one of its own; mark is called after each step.
+	Restore(r Restore, mark func(step string)) *failure.Failure
 	// Mount adds a file system to the root, once it is set up.
 	Mount(m root.Mount) *failure.Failure
 	// SetClock sets the wall clock, in nanoseconds of Unix time.
@@ -51,7 +53,7 @@ type phase int
 
 const (
 	ready    phase = iota
-	broken         // setup failed
+	broken         // setup or restore failed
 	running        // setup succeeded
 	stopping       // a shutdown is under way
 )
@@ -68,6 +70,7 @@ type Agent struct {
 	connection uint64 // counts hellos: an answer belongs to the connection its request came by
 	document   wire.Document
 	shutdown   shutdown
+	standstill standstill
 	logs       logs
 	memory     memory
 }
@@ -81,6 +84,8 @@ type Settings struct {
 	Warm   int    // rings to allocate in advance
 	// Groups keep user processes within limits; nil: there are none.
 	Groups *cgroup.Groups
+	// Freezer makes user processes stand still; nil: nothing can.
+	Freezer Freezer
 }
 
 // New makes an agent that answers on a port.
@@ -103,6 +108,7 @@ func New(s Settings) (*Agent, error) {
 	}
 	a.table.Childless = a.childless
 	a.shutdown.init(a)
+	a.standstill.init(a, s.Freezer)
 	l.BeforeWait = func() {
 		a.link.Flush()
 		a.shutdown.check()
@@ -235,11 +241,13 @@ func (a *Agent) start(channel uint32, m wire.Item) {
 	case a.phase == ready:
 		fail = failure.Cannot(126, failure.InvalidState, "the sandbox has no root file system yet: setup comes first")
 	case a.phase == broken:
-		fail = failure.Cannot(126, failure.InvalidState, "the sandbox is unusable: its setup failed")
+		fail = failure.Cannot(126, failure.InvalidState, "the sandbox is unusable: its setup or its restore failed")
 	case a.phase == stopping:
 		fail = failure.Cannot(126, failure.InvalidState, "the sandbox is shutting down")
 	default:
-		fail = a.table.Start(channel, m)
+		if fail = a.standstill.refusal(); fail == nil {
+			fail = a.table.Start(channel, m)
+		}
 	}
 	if fail != nil {
 		a.failed(channel, fail)

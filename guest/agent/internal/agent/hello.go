@@ -16,12 +16,14 @@ var capabilities = [...]string{
 	"folder",
 	"network",
 	"owners",
+	"states",
 	"watch",
 }
 
 // Hello answers a host: from here on its connection counts.
 func (a *Agent) Hello(f wire.Frame, nonce []byte) {
 	a.connection++
+	a.standstill.connected()
 	a.table.EndBuiltins()
 	version := uint64(0)
 	if m, err := a.document.Parse(f.Payload); err == nil {
@@ -34,7 +36,12 @@ func (a *Agent) Hello(f wire.Frame, nonce []byte) {
 		phase = "running"
 	}
 	a.link.Raw([]byte(wire.Magic), nonce)
-	b := wire.AppendText(wire.AppendText(wire.AppendMap(a.link.Begin(0), 7), "op"), "hello")
+	still := a.standstill.pace != moving
+	pairs := 7
+	if still {
+		pairs++
+	}
+	b := wire.AppendText(wire.AppendText(wire.AppendMap(a.link.Begin(0), pairs), "op"), "hello")
 	b = wire.AppendUint(wire.AppendText(b, "version"), version)
 	b = wire.AppendText(wire.AppendText(b, "agent"), Version)
 	b = wire.AppendArray(wire.AppendText(b, "capabilities"), len(capabilities))
@@ -43,6 +50,9 @@ func (a *Agent) Hello(f wire.Frame, nonce []byte) {
 	}
 	b = wire.AppendText(wire.AppendText(b, "phase"), phase)
 	b = wire.AppendText(wire.AppendText(b, "boot"), a.boot)
+	if still {
+		b = wire.AppendBool(wire.AppendText(b, "frozen"), true)
+	}
 	b = wire.AppendText(b, "processes")
 	a.link.End(a.table.AppendList(b))
 	a.table.Connected()

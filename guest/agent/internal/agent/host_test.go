@@ -48,6 +48,8 @@ type fakeVM struct {
 	clock  uint64
 	// What it was told of the network, by prepare and by setup.
 	prepared, network *network.Config
+	restored          []Restore
+	restore           *failure.Failure
 }
 
 func (v *fakeVM) Setup(s Setup, mark func(string)) *failure.Failure {
@@ -58,6 +60,12 @@ func (v *fakeVM) Setup(s Setup, mark func(string)) *failure.Failure {
 func (v *fakeVM) Prepare(n *network.Config) *failure.Failure {
 	v.prepared = n
 	return nil
+}
+func (v *fakeVM) Restore(r Restore, mark func(string)) *failure.Failure {
+	r.Entropy = append([]byte(nil), r.Entropy...)
+	v.restored = append(v.restored, r)
+	mark("nothing")
+	return v.restore
 }
 func (v *fakeVM) SetClock(ns uint64) *failure.Failure {
 	v.clock = ns
@@ -116,7 +124,9 @@ func newHost(t *testing.T) *host {
 	return h
 }
 
-func newSilentHost(t *testing.T) *host {
+func newSilentHost(t *testing.T) *host { return newHostWith(t, nil) }
+
+func newHostWith(t *testing.T, freezer Freezer) *host {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +134,7 @@ func newSilentHost(t *testing.T) *host {
 	_ = syscall.SetNonblock(fds[1], true)
 	_ = syscall.SetsockoptTimeval(fds[0], syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &syscall.Timeval{Sec: int64(patience / time.Second)})
 	h := &host{t: t, fd: fds[0], port: &socketPort{fd: fds[1]}, vm: &fakeVM{upper: -1}, done: make(chan error, 1)}
-	a, err := New(Settings{Port: h.port, VM: h.vm, Boot: "boot", Budget: 64 << 20, Warm: 4})
+	a, err := New(Settings{Port: h.port, VM: h.vm, Boot: "boot", Budget: 64 << 20, Warm: 4, Freezer: freezer})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,31 +296,6 @@ func value(b []byte, v any) []byte {
 
 // pairs is a map.
 type pairs []any
-
-// request sends a request and returns its reply; other frames are kept for later.
-func (h *host) request(op string, more ...any) wire.Item {
-	h.t.Helper()
-	h.id++
-	h.send(message(nil, 0, op, append([]any{"id", h.id}, more...)...))
-	for {
-		f := h.next()
-		if f.Channel != 0 || f.Type != wire.Control {
-			h.pending = append(h.pending, f)
-			continue
-		}
-		m := parse(h.t, f)
-		if id, _ := m.Get("id").Uint(); id == h.id {
-			return m
-		}
-	}
-}
-
-func (h *host) setup() wire.Item {
-	h.t.Helper()
-	return h.request("setup",
-		"identity", pairs{"entropy", make([]byte, 32), "time_ns", uint64(1), "hostname", "box", "machine_id", strings.Repeat("0", 32)},
-		"root", pairs{"upper", "fresh", "upper_size", uint64(0)})
-}
 
 func startMessage(b []byte, channel uint32, argv []string, more ...any) []byte {
 	all := pairs{"argv", argv, "env", []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/"}, "cwd", "", "user", "", "stdin", false}

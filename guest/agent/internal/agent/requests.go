@@ -28,6 +28,12 @@ func (a *Agent) request(m wire.Item) {
 		a.stats(id)
 	case op.Is("owners"):
 		a.owners(id, m)
+	case op.Is("freeze"):
+		a.standstill.freeze(id, m)
+	case op.Is("restore"):
+		a.restore(id, m)
+	case op.Is("thaw"):
+		a.standstill.thaw(id, m)
 	case op.Is("shutdown"):
 		a.shutdown.begin(id, m)
 	default:

@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"time"
-
 	"microsandbox/agent/internal/failure"
 	"microsandbox/agent/internal/identity"
 	"microsandbox/agent/internal/network"
@@ -10,18 +8,19 @@ import (
 	"microsandbox/agent/internal/wire"
 )
 
-// Setup is what the host hands over before any process starts.
-type Setup struct {
-	Entropy []byte
-	TimeNS  uint64
-	Root    root.Options
-	Network *network.Config // nil: the VM has no network interface
+// Identity is what no other VM has.
+type Identity struct {
+	Entropy   []byte
+	TimeNS    uint64
+	Hostname  string
+	MachineID string
 }
 
-// step is one of setup's timings.
-type step struct {
-	name string
-	took time.Duration
+// Setup is what the host hands over before any process starts. The names of the root are those of the identity.
+type Setup struct {
+	Identity
+	Root    root.Options
+	Network *network.Config // nil: the VM has no network interface
 }
 
 // prepare comes before the state is stored; once, since a second one would mount again.
@@ -50,16 +49,10 @@ func (a *Agent) setup(id uint64, m wire.Item) {
 		return
 	}
 	s, fail := parseSetup(m)
-	steps := make([]step, 0, 16)
-	begin := a.loop.Now()
+	steps := newSteps(a.loop)
 	if fail == nil {
 		a.phase = broken // until all of it has succeeded
-		last := begin
-		fail = a.vm.Setup(s, func(name string) {
-			now := a.loop.Now()
-			steps = append(steps, step{name, now - last})
-			last = now
-		})
+		fail = a.vm.Setup(s, steps.mark)
 	}
 	if fail != nil {
 		a.replyError(id, fail)
@@ -67,36 +60,39 @@ func (a *Agent) setup(id uint64, m wire.Item) {
 	}
 	a.phase = running
 	a.table.Upper = a.vm.Upper()
-	steps = append(steps, step{"total", a.loop.Now() - begin})
-	b := a.reply(id, 3)
-	b = wire.AppendBool(wire.AppendText(b, "reseeded"), true)
-	b = wire.AppendUint(wire.AppendText(b, "time_ns"), nanoseconds())
-	b = wire.AppendMap(wire.AppendText(b, "timings"), len(steps))
-	for _, s := range steps {
-		b = wire.AppendUint(wire.AppendText(b, s.name), uint64(s.took/time.Microsecond))
+	a.reseeded(id, steps)
+}
+
+func parseIdentity(request string, who wire.Item) (i Identity, fail *failure.Failure) {
+	bad := func(message string) (Identity, *failure.Failure) {
+		return i, failure.New(failure.InvalidArgument, request+": "+message)
 	}
-	a.link.End(b)
+	var ok bool
+	if i.Entropy, ok = who.Get("entropy").Bytes(); !ok ||
+		len(i.Entropy) < identity.MinEntropy || len(i.Entropy) > identity.MaxEntropy {
+		return bad("entropy must have 32 to 512 bytes")
+	}
+	if i.TimeNS, ok = who.Get("time_ns").Uint(); !ok || i.TimeNS > 1<<63-1 {
+		return bad("time_ns must be nanoseconds of Unix time")
+	}
+	if i.Hostname, ok = who.Get("hostname").Text(); !ok || !identity.ValidHostname(i.Hostname) {
+		return bad("hostname must be a host name of at most 64 bytes")
+	}
+	if i.MachineID, ok = who.Get("machine_id").Text(); !ok || !identity.ValidMachineID(i.MachineID) {
+		return bad("machine_id must have 32 lower-case hexadecimal digits")
+	}
+	return i, nil
 }
 
 func parseSetup(m wire.Item) (s Setup, fail *failure.Failure) {
 	bad := func(message string) (Setup, *failure.Failure) {
 		return s, failure.New(failure.InvalidArgument, "setup: "+message)
 	}
-	who := m.Get("identity")
+	if s.Identity, fail = parseIdentity("setup", m.Get("identity")); fail != nil {
+		return s, fail
+	}
+	s.Root.Hostname, s.Root.MachineID = s.Hostname, s.MachineID
 	var ok bool
-	if s.Entropy, ok = who.Get("entropy").Bytes(); !ok ||
-		len(s.Entropy) < identity.MinEntropy || len(s.Entropy) > identity.MaxEntropy {
-		return bad("entropy must have 32 to 512 bytes")
-	}
-	if s.TimeNS, ok = who.Get("time_ns").Uint(); !ok || s.TimeNS > 1<<63-1 {
-		return bad("time_ns must be nanoseconds of Unix time")
-	}
-	if s.Root.Hostname, ok = who.Get("hostname").Text(); !ok || !identity.ValidHostname(s.Root.Hostname) {
-		return bad("hostname must be a host name of at most 64 bytes")
-	}
-	if s.Root.MachineID, ok = who.Get("machine_id").Text(); !ok || !identity.ValidMachineID(s.Root.MachineID) {
-		return bad("machine_id must have 32 lower-case hexadecimal digits")
-	}
 	upper := m.Get("root").Get("upper")
 	s.Root.Kept = upper.Is("kept")
 	if !s.Root.Kept && !upper.Is("fresh") {

@@ -59,6 +59,7 @@ func (s *shutdown) begin(id uint64, m wire.Item) {
 			return
 		}
 	} else {
+		a.standstill.end() // one that stands still would not get the TERM
 		a.phase = stopping
 		s.stage, s.killed = terminating, a.table.Killed
 		a.vm.SignalAll(syscall.SIGTERM)

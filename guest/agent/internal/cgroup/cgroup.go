@@ -39,6 +39,7 @@ type Groups struct {
 	free   []*Group
 	// used have been given back and are not empty yet: descendants of a process that has ended.
 	used []*Group
+	freezing
 }
 
 // Group is that of one process and its descendants.
@@ -83,6 +84,9 @@ func Prepare(l Limits) (*Groups, error) {
 	}
 	if g.events, err = open(g.dir, "memory.events", syscall.O_RDONLY); err != nil {
 		return nil, describe("open", "memory.events", err)
+	}
+	if err := g.freezing.open(g.dir); err != nil {
+		return nil, err
 	}
 	for range warm {
 		one, err := g.make(l.Pids)

@@ -11,6 +11,7 @@ const (
 	InvalidState      = "invalid_state"
 	PermissionDenied  = "permission_denied"
 	ResourceExhausted = "resource_exhausted"
+	Timeout           = "timeout"
 	Unsupported       = "unsupported"
 	Internal          = "internal"
 )

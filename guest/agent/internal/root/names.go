@@ -16,7 +16,7 @@ const names = "/.names"
 var nameFiles = [...]string{"hostname", "hosts", "machine-id"}
 
 // nameFDs are the files, open since before the template was stored: to open and to truncate them would cost more than to
-// write them.
+// write them. They stay open: once the root is entered no path leads to them, and a VM that becomes another one has other names.
 var nameFDs [len(nameFiles)]int
 
 // prepareNames makes the files, each one byte long, before the template is stored.
@@ -47,17 +47,21 @@ func writeNames(o Options) (bool, *failure.Failure) {
 		_ = syscall.Lchown(names+"/etc", int(st.Uid), int(st.Gid))
 	}
 	_ = syscall.UtimesNano(names+"/etc", []syscall.Timespec{st.Mtim, st.Mtim})
-	for i, content := range [...]string{o.Hostname + "\n", hosts(o), o.MachineID + "\n"} {
+	for i, content := range contents(o) {
 		// Every content is longer than what was prepared.
 		if _, err := syscall.Pwrite(nameFDs[i], []byte(content), 0); err != nil {
 			return false, failed("write /etc/"+nameFiles[i], err)
 		}
-		_ = syscall.Close(nameFDs[i])
 	}
 	if fail := writeResolver(o.Nameservers); fail != nil {
 		return false, fail
 	}
 	return true, nil
+}
+
+// contents are those of nameFiles.
+func contents(o Options) [len(nameFiles)]string {
+	return [...]string{o.Hostname + "\n", hosts(o), o.MachineID + "\n"}
 }
 
 func hosts(o Options) string {

@@ -13,30 +13,40 @@ const resolver = names + "/etc/resolv.conf"
 // resolverNow is what it holds; empty: there is none.
 var resolverNow string
 
+// resolverFD is the file, as nameFDs are theirs; -1: there is none.
+var resolverFD = -1
+
 // PrepareResolver writes it before the template is stored: it is mostly the same for all sandboxes.
 func PrepareResolver(nameservers []string) { _ = writeResolver(nameservers) }
 
 func writeResolver(nameservers []string) *failure.Failure {
-	content := ""
-	for _, address := range nameservers {
-		content += "nameserver " + address + "\n"
-	}
+	content := resolverOf(nameservers)
 	if content == resolverNow {
 		return nil
 	}
 	if content == "" {
 		_ = syscall.Unlink(resolver)
-		resolverNow = ""
+		_ = syscall.Close(resolverFD)
+		resolverNow, resolverFD = "", -1
 		return nil
 	}
-	fd, err := syscall.Open(resolver, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_TRUNC|syscall.O_CLOEXEC, 0o644)
-	if err == nil {
-		_, err = syscall.Write(fd, []byte(content))
-		_ = syscall.Close(fd)
+	if resolverFD < 0 {
+		const flags = syscall.O_WRONLY | syscall.O_CREAT | syscall.O_CLOEXEC
+		var err error
+		if resolverFD, err = syscall.Open(resolver, flags, 0o644); err != nil {
+			return failed("make /etc/resolv.conf", err)
+		}
 	}
-	if err != nil {
+	if err := overwrite(resolverFD, content); err != nil {
 		return failed("write /etc/resolv.conf", err)
 	}
 	resolverNow = content
 	return nil
+}
+
+func resolverOf(nameservers []string) (content string) {
+	for _, address := range nameservers {
+		content += "nameserver " + address + "\n"
+	}
+	return content
 }

@@ -47,6 +47,9 @@ type Host struct{ Name, Address string }
 type Root struct {
 	upper   *Upper
 	volumes []Volume
+	// names are what the layer of names holds; named: the image's /etc took it.
+	names Options
+	named bool
 }
 
 // Upper is a descriptor of the file system that holds the overlay's upper directory, "upper". It has no path any more.
@@ -118,7 +121,7 @@ func Enter(disks map[string]string, fresh *Upper, o Options, mark Mark) (*Root, 
 		return nil, fail
 	}
 	mark("switch_root")
-	return &Root{upper: upper}, nil
+	return &Root{upper: upper, names: o, named: merge}, nil
 }
 
 func failed(step string, err error) *failure.Failure {

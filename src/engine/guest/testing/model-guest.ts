@@ -12,6 +12,8 @@ export class ModelGuest {
   readonly seen: string[] = [];
   readonly processes = new Map<number, ModelProcess>();
   phase: "ready" | "running" = "ready";
+  /** Whether its processes stand still, as its hello tells. */
+  frozen = false;
   /** Answers of requests that the test wants to be other ones; undefined is no answer. */
   answers: Record<string, ((message: Map<string, Cbor>) => unknown) | undefined> = {};
   /** What a started process does. */
@@ -95,6 +97,7 @@ export class ModelGuest {
       capabilities: [],
       phase: this.phase,
       boot: "b00t",
+      ...(this.frozen && { frozen: true }),
       processes: [...this.processes.values()].map((process) => process.listed()),
     };
   }

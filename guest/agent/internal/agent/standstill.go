@@ -1,0 +1,179 @@
+package agent
+
+import (
+	"syscall"
+	"time"
+
+	"microsandbox/agent/internal/failure"
+	"microsandbox/agent/internal/loop"
+	"microsandbox/agent/internal/wire"
+)
+
+// Freezer makes user processes stand still.
+type Freezer interface {
+	// Freeze tells them to; Frozen says when all of them do.
+	Freeze() error
+	// Thaw has them go on.
+	Thaw() error
+	Frozen() bool
+	// FreezeEvents is a descriptor and the event on it that tells that Frozen may have changed.
+	FreezeEvents() (fd int, event uint32)
+}
+
+// standstill is the time in which no user process runs, so that the VM's state can be stored, and in which a VM that was
+// loaded from such a state becomes one of its own. PID 1 serves on: what a process needs to come to rest may pass through
+// it (a folder of the host), so it is not waited for but told of.
+type standstill struct {
+	agent      *Agent
+	user       Freezer // nil: there are no control groups
+	pace       pace
+	id         uint64 // of the request that is not answered yet
+	connection uint64
+	timer      *loop.Timer
+}
+
+// pace is how far user processes are.
+type pace int
+
+const (
+	moving pace = iota
+	freezing
+	frozen
+)
+
+// haste is how long PID 1 does nothing else than to look whether they stand still.
+const haste = 3 * time.Millisecond
+
+// maxFreeze keeps the host's number within a timer's.
+const maxFreeze = time.Hour
+
+func (s *standstill) init(a *Agent, user Freezer) {
+	s.agent, s.user = a, user
+	s.timer = loop.NewTimer(s.late)
+}
+
+// freeze is answered when every user process stands still.
+func (s *standstill) freeze(id uint64, m wire.Item) {
+	a := s.agent
+	patience, ok := m.Get("timeout_ms").Uint()
+	var fail *failure.Failure
+	switch {
+	case !ok:
+		fail = failure.New(failure.InvalidArgument, "freeze: timeout_ms must be a number of milliseconds")
+	case a.phase != running:
+		fail = failure.New(failure.InvalidState, "freeze: the sandbox is not set up, or shutting down")
+	case s.user == nil:
+		fail = failure.New(failure.Unsupported, "freeze: the guest has no control groups")
+	case s.pace == freezing:
+		fail = failure.New(failure.InvalidState, "freeze: it is under way already")
+	case s.pace == frozen:
+		a.link.End(a.reply(id, 0))
+		return
+	}
+	if fail == nil {
+		fail = s.begin(id, min(time.Duration(min(patience, 1<<40))*time.Millisecond, maxFreeze))
+	}
+	if fail != nil {
+		a.replyError(id, fail)
+	}
+}
+
+func (s *standstill) begin(id uint64, patience time.Duration) *failure.Failure {
+	if err := s.user.Freeze(); err != nil {
+		_ = s.user.Thaw()
+		return failure.New(failure.Internal, err.Error())
+	}
+	// Watched from now on only: the descriptor tells of each process that comes when there was none, too.
+	fd, event := s.user.FreezeEvents()
+	if err := s.agent.loop.Watch(fd, event, s); err != nil {
+		_ = s.user.Thaw()
+		return failure.New(failure.Internal, failure.Describe("watch cgroup.events", err))
+	}
+	s.pace, s.id, s.connection = freezing, id, s.agent.connection
+	s.agent.loop.Arm(s.timer, patience)
+	s.hasten()
+	s.Ready(0)
+	return nil
+}
+
+// hasten gives processes the processor, which is most of what they need to come to rest. The kernel tells of a change no
+// sooner than 10 ms after the one before (kernel/cgroup/cgroup.c, CGROUP_FILE_NOTIFY_MIN_INTV), which is long for those
+// that wait for the sandbox.
+func (s *standstill) hasten() {
+	for end := s.agent.loop.Now() + haste; !s.user.Frozen() && s.agent.loop.Now() < end; {
+		_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_YIELD, 0, 0, 0)
+	}
+}
+
+// Ready is called when it may be that all stand still.
+func (s *standstill) Ready(uint32) {
+	if s.pace != freezing || !s.user.Frozen() {
+		return
+	}
+	s.unwatch()
+	s.pace = frozen
+	s.agent.link.End(s.agent.reply(s.id, 0))
+}
+
+// late gives up.
+func (s *standstill) late() {
+	s.giveUp(failure.New(failure.Timeout, "some processes did not stand still in time: they wait for a disk or for a folder of the host"))
+}
+
+// giveUp has processes go on that were to stand still.
+func (s *standstill) giveUp(why *failure.Failure) {
+	s.unwatch()
+	s.pace = moving
+	if err := s.user.Thaw(); err != nil {
+		s.agent.Log("error", err.Error())
+	}
+	if s.connection == s.agent.connection {
+		s.agent.replyError(s.id, why)
+	}
+}
+
+func (s *standstill) unwatch() {
+	fd, _ := s.user.FreezeEvents()
+	s.agent.loop.Unwatch(fd)
+	s.agent.loop.Disarm(s.timer)
+}
+
+// thaw has user processes go on.
+func (s *standstill) thaw(id uint64, _ wire.Item) {
+	a := s.agent
+	if a.phase == broken {
+		a.replyError(id, failure.New(failure.InvalidState, "the sandbox is unusable: what it was to become has failed"))
+		return
+	}
+	s.end()
+	a.link.End(wire.AppendArray(wire.AppendText(a.reply(id, 1), "hooks"), 0))
+}
+
+// end has user processes go on, whatever they did.
+func (s *standstill) end() {
+	switch s.pace {
+	case freezing:
+		s.giveUp(failure.New(failure.InvalidState, "freeze: processes were told to go on meanwhile"))
+	case frozen:
+		s.pace = moving
+		if err := s.user.Thaw(); err != nil {
+			s.agent.Log("error", err.Error())
+		}
+	}
+}
+
+// connected says that a new host counts: nobody waits for what the one before has asked for.
+func (s *standstill) connected() {
+	if s.pace == freezing {
+		s.giveUp(nil)
+	}
+}
+
+// refusal is why a process cannot be started now; one that began its life in a group that stands still would never get as
+// far as its program, and PID 1 would wait for it. nil: it can.
+func (s *standstill) refusal() *failure.Failure {
+	if s.pace == moving {
+		return nil
+	}
+	return failure.Cannot(126, failure.InvalidState, "the sandbox stands still: its state is being stored or loaded")
+}

@@ -1,0 +1,45 @@
+package cgroup
+
+import "syscall"
+
+// User processes can be made to stand still and to go on, all of them at once (cgroup-v2.rst, "cgroup.freeze"). The kernel
+// tells of it by the file cgroup.events: a process stands still when it next leaves the kernel, which one that waits for a
+// disk cannot do at once. KILL reaches them all the same.
+
+// freezing are the descriptors for it, opened before the template is stored.
+type freezing struct{ order, events int }
+
+func (f *freezing) open(dir int) error {
+	var err error
+	if f.order, err = open(dir, "cgroup.freeze", syscall.O_WRONLY); err != nil {
+		return describe("open", "cgroup.freeze", err)
+	}
+	if f.events, err = open(dir, "cgroup.events", syscall.O_RDONLY); err != nil {
+		return describe("open", "cgroup.events", err)
+	}
+	return nil
+}
+
+// Freeze tells user processes to stand still; Frozen says when they do.
+func (g *Groups) Freeze() error { return g.freezing.tell("1") }
+
+// Thaw has them go on.
+func (g *Groups) Thaw() error { return g.freezing.tell("0") }
+
+// Frozen says whether all of them stand still. One that comes or that ends does not change it.
+func (g *Groups) Frozen() bool {
+	var b [128]byte
+	n, _ := syscall.Pread(g.freezing.events, b[:], 0)
+	frozen, _ := field(b[:max(n, 0)], "frozen")
+	return frozen == 1
+}
+
+// FreezeEvents is a descriptor and the event on it that tells that Frozen may have changed since it was called last.
+func (g *Groups) FreezeEvents() (fd int, event uint32) { return g.freezing.events, syscall.EPOLLPRI }
+
+func (f *freezing) tell(order string) error {
+	if _, err := syscall.Pwrite(f.order, []byte(order), 0); err != nil {
+		return describe("write", "cgroup.freeze", err)
+	}
+	return nil
+}
