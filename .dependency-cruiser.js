@@ -5,7 +5,7 @@
  *          sdk, engine -> tar
  *
  * and inside the engine: `sandbox` composes the rooms, `build` stands above it; machine, guest, image, disk,
- * network, template, store and volume know of each other only types.
+ * network, state, template, store and volume know of each other only types.
  */
 
 /** Rooms of src/ and the rooms that each may import besides itself. */
@@ -27,6 +27,7 @@ const ENGINE_ROOMS = [
   "disk",
   "folders",
   "network",
+  "state",
   "template",
   "store",
   "volume",

@@ -1,3 +1,4 @@
+import { chmodSync } from "node:fs";
 import { join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
 import { makeHome as makeFolder } from "../../contract/make-home.ts";
@@ -8,6 +9,7 @@ export interface Paths {
   database: string;
   assets: string;
   templates: string;
+  states: string;
   images: string;
   sandboxes: string;
   volumes: string;
@@ -27,6 +29,7 @@ export function pathsOf(home: string): Paths {
     database: join(home, "state.db"),
     assets: join(home, "assets"),
     templates: join(home, "templates"),
+    states: join(home, "states"),
     images: join(home, "images"),
     sandboxes: join(home, "sandboxes"),
     volumes: join(home, "volumes"),
@@ -51,10 +54,12 @@ export function makeHome(home: string): Paths {
     });
   }
   const paths = pathsOf(home);
-  const { assets, templates, images, sandboxes, volumes, run, machine } = paths;
-  for (const folder of [home, assets, templates, images, sandboxes, volumes, run, machine]) {
+  const { assets, templates, states, images, sandboxes, volumes, run, machine } = paths;
+  for (const folder of [home, assets, templates, states, images, sandboxes, volumes, run, machine]) {
     try {
       makeFolder(folder);
+      // Snapshots hold memory, and so secrets. VMMs get what is below mounted, and need not walk through.
+      if (folder === states) chmodSync(folder, 0o700);
     } catch (cause) {
       const code = (cause as NodeJS.ErrnoException).code;
       if (code === "ENOSPC") {

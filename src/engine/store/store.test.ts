@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { statSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -29,9 +30,11 @@ describe("the home", () => {
       "machine",
       "run",
       "sandboxes",
+      "states",
       "templates",
       "volumes",
     ]);
+    expect(statSync(paths.states).mode & 0o777).toBe(0o700);
     makeHome(join(folder, "a", "b"));
   });
 

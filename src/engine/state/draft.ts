@@ -1,0 +1,207 @@
+import { chmod, chown, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { SandboxError } from "../../contract/index.ts";
+import { isLong, linkChain, type MemoryChain } from "./chain.ts";
+import { type DeltaFiles, deltaFiles, PAGE_BYTES } from "./delta.ts";
+import { syncPath } from "./durable.ts";
+import { flatten } from "./flatten.ts";
+import { DISKS, isStateFile, MANIFEST_FILE } from "./layout.ts";
+import { encodeManifest, type ManifestFile, type StateManifest } from "./manifest.ts";
+import { bytesOnDisk, ownFiles } from "./own-bytes.ts";
+import { storing } from "./storage-error.ts";
+import type { StoredState } from "./verify.ts";
+
+/** What a state is, as whoever stores it knows it. */
+export type NewState = Pick<
+  StateManifest,
+  "kind" | "name" | "parent" | "generation" | "machine" | "record"
+> & {
+  /** For `running`: the chain that its sandbox was loaded from. Its own level is in the draft's folder by then. */
+  memory?: MemoryChain | undefined;
+};
+
+export interface FinishOptions {
+  /**
+   * False for a state that is used once, soon, by this process: nothing is forced to the disk and no sum is taken. States that are
+   * stored on top of it take what sums they need.
+   */
+  durable: boolean;
+  signal?: AbortSignal | undefined;
+}
+
+/** What a state's storing goes through, for tests that cut it off there. */
+export const STEPS = ["linked", "flattened", "summed", "synced", "described", "published"] as const;
+export type Step = (typeof STEPS)[number];
+
+/** What a draft needs of its store. */
+export interface DraftHome {
+  step(step: Step): Promise<void>;
+  sumOf(path: string, options: { signal?: AbortSignal | undefined }): Promise<string>;
+  /** Looks what sums are known of the files of this state. */
+  learnSums(id: string): Promise<void>;
+  /** Renames the folder into place. @throws `already_exists` if the name is taken */
+  publish(directory: string, manifest: StateManifest): Promise<StoredState>;
+}
+
+/**
+ * A state in the making: a folder that nobody sees. The caller puts into it `state` and its own level of memory (`writeDelta` with
+ * level = number of inherited ones), if it ran, and the files of its disks (`disks/<role>/<n>`) and of volumes (`volumes/<slot>`).
+ */
+export class StateDraft implements AsyncDisposable {
+  readonly id: string;
+  readonly directory: string;
+  readonly #home: DraftHome;
+  #published = false;
+
+  constructor(id: string, directory: string, home: DraftHome) {
+    this.id = id;
+    this.directory = directory;
+    this.#home = home;
+  }
+
+  /**
+   * Adds what is inherited, makes one level of many, and has the state appear. After an error there is neither draft nor state.
+   * @throws `already_exists` (the name), `resource_exhausted`, `cancelled`, `internal` if files are missing or damaged
+   */
+  async finish(state: NewState, options: FinishOptions): Promise<StoredState> {
+    try {
+      const stored = await storing("storing a state", () => this.#finish(state, options));
+      this.#published = true;
+      return stored;
+    } catch (error) {
+      await this.discard();
+      throw error;
+    }
+  }
+
+  async discard(): Promise<void> {
+    if (!this.#published) await rm(this.directory, { recursive: true, force: true });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.discard();
+  }
+
+  async #finish(state: NewState, { durable, signal }: FinishOptions): Promise<StoredState> {
+    const { directory } = this;
+    const { memory: chain, ...about } = state;
+    const memory = chain === undefined ? undefined : await this.#joinMemory(chain);
+    await this.#home.step("flattened");
+
+    const paths = await this.#paths();
+    const own = ownFiles(
+      paths.map((path) => ({ path })),
+      memory?.levels.length ?? 0,
+    );
+    await Promise.all([...own].map((path) => seal(join(directory, path), path)));
+    const syncing = durable ? this.#sync(paths) : Promise.resolve();
+    // It is waited for below, whatever happens before.
+    syncing.catch(() => {});
+    let files: ManifestFile[];
+    try {
+      files = await this.#describe(paths, state.parent, { durable, signal });
+      await this.#home.step("summed");
+    } finally {
+      await syncing;
+    }
+    await this.#home.step("synced");
+
+    const manifest: StateManifest = {
+      version: 1,
+      id: this.id,
+      createdAt: new Date().toISOString(),
+      ...about,
+      memory,
+      durable,
+      files,
+      bytes: await bytesOnDisk(directory, own),
+    };
+    await writeManifest(directory, manifest);
+    await this.#home.step("described");
+    return this.#home.publish(directory, manifest);
+  }
+
+  /** The levels below its own come in as links, or all become one. */
+  async #joinMemory({ base, deltas: inherited }: MemoryChain): Promise<StateManifest["memory"]> {
+    const { size: bytes } = await stat(base);
+    const own = deltaFiles(this.directory, inherited.length);
+    const deltas = [...inherited, own];
+    const levels = await Promise.all(deltas.map(pagesOf));
+    const long = isLong(levels, bytes);
+    await linkChain({ base, deltas: long ? [] : inherited }, this.directory);
+    await this.#home.step("linked");
+    if (!long) return { bytes, levels };
+    const pages = await flatten(deltas, bytes, this.directory);
+    await Promise.all([rm(own.runs), rm(own.pages)]);
+    return { bytes, levels: [pages] };
+  }
+
+  /** Of all files, in order. @throws `internal` if one does not belong into a state */
+  async #paths(): Promise<string[]> {
+    const entries = await readdir(this.directory, { recursive: true, withFileTypes: true });
+    const paths = entries
+      .filter((entry) => !entry.isDirectory())
+      .map(({ parentPath, name }) => join(parentPath, name).slice(this.directory.length + 1))
+      .sort();
+    const stranger = paths.find((path) => !isStateFile(path));
+    if (stranger === undefined) return paths;
+    throw new SandboxError("internal", `'${stranger}' is no file of a state`);
+  }
+
+  async #describe(
+    paths: string[],
+    parent: string | undefined,
+    { durable, signal }: FinishOptions,
+  ): Promise<ManifestFile[]> {
+    if (durable && parent !== undefined) await this.#home.learnSums(parent);
+    const files: ManifestFile[] = [];
+    for (const path of paths) {
+      const file = join(this.directory, path);
+      const { size: bytes } = await stat(file);
+      files.push({ path, bytes, sha256: durable ? await this.#home.sumOf(file, { signal }) : undefined });
+    }
+    return files;
+  }
+
+  /** One after the other: each takes a thread of four that the whole daemon has for files. */
+  async #sync(paths: string[]): Promise<void> {
+    const folders = new Set(paths.flatMap((path) => parents(path)));
+    for (const path of [...paths, ...folders]) await syncPath(join(this.directory, path));
+  }
+}
+
+/** Into a folder that is not visible yet. @throws `internal` if it does not describe a state */
+export async function writeManifest(directory: string, manifest: StateManifest): Promise<void> {
+  let text: string;
+  try {
+    text = encodeManifest(manifest);
+  } catch (cause) {
+    throw new SandboxError("internal", `state ${manifest.id} is not whole: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+  await writeFile(join(directory, MANIFEST_FILE), text, {
+    flag: "wx",
+    mode: 0o600,
+    flush: manifest.durable,
+  });
+  if (manifest.durable) await syncPath(directory);
+}
+
+/**
+ * Nobody writes to it from here on. Disks are read by VMMs, each of which has a uid of its own, so nothing but the states' folder keeps
+ * others out; all else is the daemon's alone. A VMM may have written it, under a uid that another machine gets later.
+ */
+export async function seal(file: string, path: string): Promise<void> {
+  await chmod(file, path.startsWith(`${DISKS}/`) ? 0o444 : 0o400);
+  if (process.getuid?.() === 0) await chown(file, 0, 0);
+}
+
+async function pagesOf({ pages }: DeltaFiles): Promise<number> {
+  return Math.floor((await stat(pages)).size / PAGE_BYTES);
+}
+
+function parents(path: string): string[] {
+  const parts = path.split("/").slice(0, -1);
+  return parts.map((_, i) => parts.slice(0, i + 1).join("/"));
+}

@@ -1,0 +1,150 @@
+/**
+ * The folders that VMMs load states from: `memory`, made of the base and all levels, and `state`. Made at the first need, shared by all
+ * that load, kept a while for those who come next, and never trusted by another process: a sweep removes them.
+ */
+
+import { chmod, copyFile, mkdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { SandboxError } from "../../contract/index.ts";
+import { chainOf } from "./chain.ts";
+import { MEMORY_FILE, STATE_FILE } from "./layout.ts";
+import { materialise } from "./materialise.ts";
+import { storing } from "./storage-error.ts";
+import { type StoredState, titleOf } from "./verify.ts";
+
+/** Ends the names of these folders, which begin with the state's id. */
+export const LOADABLE_SUFFIX = ".memory";
+/** Kept while nobody loads from them: each takes up to a memory's size on disk. */
+const MAX_IDLE = 4;
+const MAX_ATTEMPTS = 3;
+
+/** Somebody loads from `directory`: it stays until `release`, which may be called again. */
+export interface LoadableState {
+  directory: string;
+  release(): Promise<void>;
+}
+
+interface Entry {
+  directory: string;
+  /** Marks of its files when they were made. */
+  made: Promise<string>;
+  leases: number;
+  /** Nobody is to get it any more. */
+  retired: boolean;
+}
+
+export class LoadableStates {
+  readonly #directory: string;
+  readonly #check: (state: StoredState) => Promise<void>;
+  /** By id of the state; the one that was asked for last stands last. */
+  readonly #entries = new Map<string, Entry>();
+  #count = 0;
+
+  /** @param check throws if the state cannot be trusted; called before each making */
+  constructor(directory: string, check: (state: StoredState) => Promise<void>) {
+    this.#directory = directory;
+    this.#check = check;
+  }
+
+  /** @throws `invalid_state` if the state has no memory; what the check throws; `resource_exhausted` */
+  async lease(state: StoredState): Promise<LoadableState> {
+    for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+      const entry = this.#entryOf(state);
+      entry.leases++;
+      try {
+        if ((await entry.made) === (await marksOf(entry.directory))) return this.#lent(entry);
+      } catch (error) {
+        await this.#release(entry);
+        throw error;
+      }
+      // Somebody has been at its files.
+      this.#retire(state.id, entry);
+      await this.#release(entry);
+    }
+    throw new SandboxError(
+      "internal",
+      `the memory of state '${titleOf(state)}' does not stay as it was made`,
+    );
+  }
+
+  /** The state goes. Whoever loads from it now may finish. */
+  async drop(id: string): Promise<void> {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return;
+    this.#retire(id, entry);
+    await this.#removeIfUnused(entry);
+  }
+
+  #entryOf(state: StoredState): Entry {
+    const known = this.#entries.get(state.id);
+    if (known !== undefined) {
+      this.#entries.delete(state.id);
+      this.#entries.set(state.id, known);
+      return known;
+    }
+    const directory = join(this.#directory, `${state.id}.${this.#count++}${LOADABLE_SUFFIX}`);
+    const entry: Entry = { directory, made: this.#make(state, directory), leases: 0, retired: false };
+    this.#entries.set(state.id, entry);
+    entry.made.catch(() => this.#retire(state.id, entry));
+    return entry;
+  }
+
+  async #make(state: StoredState, directory: string): Promise<string> {
+    const { memory } = state.manifest;
+    if (memory === undefined) {
+      throw new SandboxError("invalid_state", `state '${titleOf(state)}' holds no memory, only disks`);
+    }
+    await this.#check(state);
+    return storing(`loading state '${titleOf(state)}'`, async () => {
+      await mkdir(directory, { mode: 0o700 });
+      const { base, deltas } = chainOf(state.directory, memory.levels.length);
+      const files = [join(directory, MEMORY_FILE), join(directory, STATE_FILE)] as const;
+      await Promise.all([
+        materialise(base, deltas, files[0]),
+        copyFile(join(state.directory, STATE_FILE), files[1]),
+      ]);
+      // For VMMs, each of which has a uid of its own and sees this folder only; the folder above keeps others out.
+      await Promise.all([...files.map((file) => chmod(file, 0o444)), chmod(directory, 0o755)]);
+      return marksOf(directory);
+    });
+  }
+
+  #lent(entry: Entry): LoadableState {
+    let lent = true;
+    const release = async () => {
+      if (!lent) return;
+      lent = false;
+      await this.#release(entry);
+    };
+    return { directory: entry.directory, release };
+  }
+
+  async #release(entry: Entry): Promise<void> {
+    entry.leases--;
+    await this.#removeIfUnused(entry);
+    const idle = [...this.#entries].filter(([, { leases }]) => leases === 0);
+    for (const [id] of idle.slice(0, Math.max(0, idle.length - MAX_IDLE))) await this.drop(id);
+  }
+
+  #retire(id: string, entry: Entry): void {
+    entry.retired = true;
+    if (this.#entries.get(id) === entry) this.#entries.delete(id);
+  }
+
+  async #removeIfUnused({ directory, made, leases, retired }: Entry): Promise<void> {
+    if (!retired || leases > 0) return;
+    await made.catch(() => {});
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+/** Changes with whatever is done to one of the files. */
+async function marksOf(directory: string): Promise<string> {
+  const marks = [MEMORY_FILE, STATE_FILE].map((name) =>
+    stat(join(directory, name), { bigint: true }).then(
+      ({ ino, size, ctimeNs }) => `${ino}:${size}:${ctimeNs}`,
+      () => "missing",
+    ),
+  );
+  return (await Promise.all(marks)).join(" ");
+}

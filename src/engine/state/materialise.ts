@@ -1,0 +1,71 @@
+/** Makes one file of a chain: what a VMM maps as its memory. */
+
+import { execFile } from "node:child_process";
+import { type FileHandle, open, stat } from "node:fs/promises";
+import { promisify } from "node:util";
+import { SandboxError } from "../../contract/index.ts";
+import type { DeltaFiles } from "./delta.ts";
+import { PAGE_BYTES } from "./delta.ts";
+import { PageSources } from "./page-sources.ts";
+import { diskFull } from "./storage-error.ts";
+
+const run = promisify(execFile);
+/** Copying 64 GiB from and to a slow disk takes as long. */
+const COPY_DEADLINE_MS = 600_000;
+
+/**
+ * Writes the memory of `base` with `deltas` (oldest first) on it to `target`, which must not exist. It has holes where the base has
+ * some, and shares the base's blocks where the file system can. What was written before an error stays.
+ *
+ * @throws `internal` if a level is damaged, `resource_exhausted`, `cancelled`
+ */
+export async function materialise(
+  base: string,
+  deltas: readonly DeltaFiles[],
+  target: string,
+  options: { signal?: AbortSignal | undefined } = {},
+): Promise<void> {
+  const { size } = await stat(base);
+  await using sources = await PageSources.open(deltas, size);
+  await copySparse(base, target, options.signal);
+  await using memory = await open(target, "r+");
+  for (const segment of sources.segments) {
+    if (options.signal?.aborted) throw cancelled(options.signal.reason);
+    let at = segment.page * PAGE_BYTES;
+    for await (const bytes of sources.read(segment)) {
+      await writeFully(memory, bytes, at);
+      at += bytes.length;
+    }
+  }
+}
+
+/** Node has neither lseek(SEEK_DATA) nor a copy that keeps holes; coreutils' cp has both, and costs 3 ms to start. */
+async function copySparse(source: string, target: string, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await run("cp", ["--sparse=auto", "--reflink=auto", "--no-preserve=mode", "--", source, target], {
+      env: { PATH: process.env.PATH, LC_ALL: "C" },
+      timeout: COPY_DEADLINE_MS,
+      ...(signal === undefined ? {} : { signal }),
+    });
+  } catch (cause) {
+    if (signal?.aborted) throw cancelled(cause);
+    const { stderr = "", killed } = cause as { stderr?: string; killed?: boolean };
+    if (killed) {
+      throw new SandboxError("timeout", `a stored memory was not copied within ${COPY_DEADLINE_MS / 1000} s`);
+    }
+    if (/No space left|quota exceeded/i.test(stderr)) throw diskFull("copying a stored memory", cause);
+    throw new SandboxError("internal", `a stored memory cannot be copied: ${stderr.trim() || cause}`, {
+      cause,
+    });
+  }
+}
+
+async function writeFully(file: FileHandle, bytes: Buffer, at: number): Promise<void> {
+  for (let done = 0; done < bytes.length; ) {
+    done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
+  }
+}
+
+function cancelled(cause: unknown): SandboxError {
+  return new SandboxError("cancelled", "cancelled while a stored memory was made ready", { cause });
+}

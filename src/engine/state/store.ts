@@ -1,0 +1,184 @@
+import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { SandboxError } from "../../contract/index.ts";
+import { StateDraft, type Step } from "./draft.ts";
+import { syncPath } from "./durable.ts";
+import { STATE_ID } from "./layout.ts";
+import { type LoadableState, LoadableStates } from "./loadable.ts";
+import { damagedState, readManifest, type StateManifest } from "./manifest.ts";
+import { storing } from "./storage-error.ts";
+import { KnownSums } from "./sums.ts";
+import { contentMarks, type StoredState, titleOf, verifyState } from "./verify.ts";
+
+export interface StateStoreOptions {
+  /** Called at each step of storing a state; a test throws there, or never returns. */
+  onStep?: (step: Step) => void | Promise<void>;
+}
+
+/**
+ * The states under one folder, `states/`.
+ *
+ *     <id>/              a state (layout.ts)
+ *     <id>.partial/      one in the making
+ *     <id>.removed/      one on its way out
+ *     <id>.<n>.memory/   what VMMs load from (loadable.ts)
+ *
+ * Only `<id>/` is there for anybody; all else goes with a sweep. One process at a time has it.
+ */
+export class StateStore {
+  readonly #directory: string;
+  readonly #options: StateStoreOptions;
+  readonly #sums = new KnownSums();
+  readonly #loadable: LoadableStates;
+  /** Marks of the states whose files this process has written or checked. */
+  readonly #trusted = new Map<string, string>();
+  /** States appear one after the other, so that of two with the same name one is the first. */
+  #publishing: Promise<unknown> = Promise.resolve();
+
+  constructor(directory: string, options: StateStoreOptions = {}) {
+    this.#directory = directory;
+    this.#options = options;
+    this.#loadable = new LoadableStates(directory, (state) => this.#ensureTrusted(state));
+  }
+
+  /** A new, empty folder to store a state in. */
+  async draft(): Promise<StateDraft> {
+    const id = randomBytes(6).toString("hex");
+    const directory = this.#path(`${id}.partial`);
+    await storing("storing a state", () => mkdir(directory, { mode: 0o700 }));
+    return new StateDraft(id, directory, {
+      step: (step) => this.#step(step),
+      sumOf: (path, options) => this.#sums.of(path, options),
+      learnSums: (parent) => this.#learnSums(parent),
+      publish: (partial, manifest) => this.#publish(partial, manifest),
+    });
+  }
+
+  /** By id or name. @throws `not_found`; `internal` if its manifest is damaged */
+  async get(ref: string): Promise<StoredState> {
+    return this.#open(await this.#idOf(ref));
+  }
+
+  /** Those with names and those without, newest first. Those whose manifest is damaged are left out. */
+  async list(): Promise<StoredState[]> {
+    const ids = (await readdir(this.#directory)).filter((name) => STATE_ID.test(name));
+    const states = await Promise.all(ids.map((id) => this.#open(id).catch(() => undefined)));
+    return states
+      .filter((state) => state !== undefined)
+      .sort((a, b) => b.manifest.createdAt.localeCompare(a.manifest.createdAt) || a.id.localeCompare(b.id));
+  }
+
+  /** By id, a damaged one too, or name. States that were stored on top of it keep all they need. @throws `not_found` */
+  async remove(ref: string): Promise<void> {
+    const id = await this.#idOf(ref);
+    const doomed = this.#path(`${id}.removed`);
+    await rename(this.#path(id), doomed).catch((error: NodeJS.ErrnoException) => {
+      throw error.code === "ENOENT" ? missing(ref) : error;
+    });
+    this.#trusted.delete(id);
+    await Promise.all([this.#loadable.drop(id), rm(doomed, { recursive: true, force: true })]);
+  }
+
+  /**
+   * Removes what interrupted work left, and what VMMs loaded from. To be called when nobody uses the store.
+   * @param used ids of states without a name that are still needed; others without a name go too, if it is given
+   */
+  async sweep(used?: ReadonlySet<string>): Promise<void> {
+    for (const name of await readdir(this.#directory)) {
+      if (!STATE_ID.test(name)) await rm(this.#path(name), { recursive: true, force: true });
+    }
+    if (used === undefined) return;
+    for (const { id, manifest } of await this.list()) {
+      if (manifest.name === undefined && !used.has(id)) await this.remove(id);
+    }
+  }
+
+  /** Reads every file and compares it with the manifest. @throws `internal` naming the damaged file, `cancelled` */
+  async verify(state: StoredState, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    const marks = await contentMarks(state);
+    await verifyState(await this.#open(state.id), options);
+    this.#trusted.set(state.id, marks);
+  }
+
+  /**
+   * A folder with `memory` (whole, sparse) and `state`, for VMMs to map read-only. The first time in this process, and when one of its
+   * files has been written to, the state is verified before. Release it when the VMM has opened both.
+   * @throws `internal` naming the damaged file, `invalid_state` if it has no memory, `resource_exhausted`
+   */
+  loadable(state: StoredState): Promise<LoadableState> {
+    return this.#loadable.lease(state);
+  }
+
+  async #ensureTrusted(state: StoredState): Promise<void> {
+    if (this.#trusted.get(state.id) === (await contentMarks(state))) return;
+    if (!state.manifest.durable) {
+      throw damagedState(titleOf(state), "it was made to be used once, by a process that has ended since");
+    }
+    await this.verify(state);
+  }
+
+  async #publish(partial: string, manifest: StateManifest): Promise<StoredState> {
+    const { id, name } = manifest;
+    const state = { id, directory: this.#path(id), manifest };
+    const publishing = this.#publishing.then(async () => {
+      if (name !== undefined && (await this.#named(name)) !== undefined) throw taken(name);
+      await rename(partial, state.directory);
+      if (manifest.durable) await syncPath(this.#directory);
+    });
+    this.#publishing = publishing.catch(() => {});
+    await publishing;
+    this.#trusted.set(id, await contentMarks(state));
+    await this.#step("published");
+    return state;
+  }
+
+  /** So that what two states share is not read again for the second; and what was damaged since is found to be. */
+  async #learnSums(id: string): Promise<void> {
+    const parent = await this.#open(id).catch(() => undefined);
+    for (const { path, sha256 } of parent?.manifest.files ?? []) {
+      if (sha256 !== undefined) {
+        await this.#sums.learn(join(parent!.directory, path), sha256).catch(() => {});
+      }
+    }
+  }
+
+  async #idOf(ref: string): Promise<string> {
+    if (STATE_ID.test(ref) && existsSync(this.#path(ref))) return ref;
+    const named = await this.#named(ref);
+    if (named === undefined) throw missing(ref);
+    return named.id;
+  }
+
+  async #named(name: string): Promise<StoredState | undefined> {
+    return (await this.list()).find(({ manifest }) => manifest.name === name);
+  }
+
+  async #open(id: string): Promise<StoredState> {
+    const directory = this.#path(id);
+    const manifest = await readManifest(directory, id);
+    if (manifest !== undefined) return { id, directory, manifest };
+    throw existsSync(directory) ? damagedState(id, "manifest.json is missing") : missing(id);
+  }
+
+  async #step(step: Step): Promise<void> {
+    await this.#options.onStep?.(step);
+  }
+
+  #path(name: string): string {
+    return join(this.#directory, name);
+  }
+}
+
+function missing(ref: string): SandboxError {
+  return new SandboxError("not_found", `there is no snapshot '${ref}'`, {
+    hint: "'msb snapshot ls' lists those that there are.",
+  });
+}
+
+function taken(name: string): SandboxError {
+  return new SandboxError("already_exists", `there is a snapshot '${name}' already`, {
+    hint: `Choose another name, or remove it: msb snapshot rm ${name}`,
+  });
+}
