@@ -123,10 +123,34 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/pause.ts"),
   },
   {
+    name: "suspend",
+    group: SANDBOXES,
+    summary: "store a sandbox on disk until it is used",
+    load: () => import("./commands/suspend.ts"),
+  },
+  {
     name: "resume",
     group: SANDBOXES,
-    summary: "have a paused sandbox go on",
+    summary: "have a paused or suspended sandbox go on",
     load: () => import("./commands/resume.ts"),
+  },
+  {
+    name: "fork",
+    group: SANDBOXES,
+    summary: "make sandboxes that go on from where a running one is",
+    load: () => import("./commands/fork.ts"),
+  },
+  {
+    name: "snapshot",
+    group: SANDBOXES,
+    summary: "store the state of sandboxes: create, ls, inspect, rm, verify, export, import",
+    load: () => import("./commands/snapshot.ts"),
+  },
+  {
+    name: "restore",
+    group: SANDBOXES,
+    summary: "make sandboxes that go on from a snapshot",
+    load: () => import("./commands/restore.ts"),
   },
   {
     name: "kill",
@@ -157,6 +181,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     group: IMAGES,
     summary: "build an image of a Dockerfile, in sandboxes",
     load: () => import("./commands/build.ts"),
+  },
+  {
+    name: "prepare",
+    group: IMAGES,
+    summary: "store a sandbox that is ready for its work, to begin from there",
+    load: () => import("./commands/prepare.ts"),
   },
   {
     name: "images",

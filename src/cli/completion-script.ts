@@ -11,11 +11,14 @@ export interface CompletedCommand {
   words: string[];
   takesSandbox: boolean;
   takesImage: boolean;
+  takesSnapshot: boolean;
 }
 
 /** Names come from the daemon; where it does not run, none is started for the sake of a Tab. */
 const SANDBOX_NAMES = "msb daemon status >/dev/null 2>&1 && msb ls --quiet 2>/dev/null";
-const IMAGE_NAMES = "msb daemon status >/dev/null 2>&1 && msb images 2>/dev/null | awk 'NR > 1 {print $1}'";
+const IMAGE_NAMES =
+  "msb daemon status >/dev/null 2>&1 && { msb images 2>/dev/null | awk 'NR > 1 {print $1}'; msb snapshot ls --prepared --quiet 2>/dev/null; }";
+const SNAPSHOT_NAMES = "msb daemon status >/dev/null 2>&1 && msb snapshot ls --quiet 2>/dev/null";
 
 export function scriptFor(shell: Shell, commands: readonly CompletedCommand[]): string {
   switch (shell) {
@@ -38,7 +41,8 @@ function bashCases(commands: readonly CompletedCommand[]): string {
     .map((command) => {
       const words = [...command.words, ...command.flags, "--help"].join(" ");
       const sandboxes = command.takesSandbox ? ` $(${SANDBOX_NAMES})` : "";
-      const names = sandboxes + (command.takesImage ? ` $(${IMAGE_NAMES})` : "");
+      const images = command.takesImage ? ` $(${IMAGE_NAMES})` : "";
+      const names = sandboxes + images + (command.takesSnapshot ? ` $(${SNAPSHOT_NAMES})` : "");
       return `    ${patternOf(command)}) words="${words}${names}" ;;`;
     })
     .join("\n");
@@ -94,6 +98,8 @@ function fish(commands: readonly CompletedCommand[]): string {
     for (const flag of command.flags) lines.push(`complete -c msb ${seen} -l ${flag.slice(2)}`);
     if (command.words.length > 0) lines.push(`complete -c msb ${seen} -a '${command.words.join(" ")}'`);
     if (command.takesSandbox) lines.push(`complete -c msb ${seen} -a '(msb ls --quiet 2>/dev/null)'`);
+    if (command.takesSnapshot)
+      lines.push(`complete -c msb ${seen} -a '(msb snapshot ls --quiet 2>/dev/null)'`);
     if (command.takesImage) {
       lines.push(`complete -c msb ${seen} -a "(msb images 2>/dev/null | awk 'NR > 1 {print \\$1}')"`);
     }

@@ -12,6 +12,9 @@ const FLAG_OF_FIELD: Record<string, string> = {
   shell: "--shell",
   timeoutMs: "--timeout",
   image: "IMAGE",
+  count: "--count",
+  volumes: "--volumes",
+  onIdle: "--on-idle",
   pull: "--pull",
   platform: "--platform",
   reference: "NAME",
@@ -56,7 +59,7 @@ function inWordsOfFlags(error: SandboxError): string {
   const issues = error.details.issues as { path: string; message: string }[];
   return issues
     .map(({ path, message }) => {
-      const field = path.replace(/^(sandbox|exec)\./, "").replace(/\[\d+\]$/, "");
+      const field = path.replace(/^(sandbox|exec|changes)\./, "").replace(/\[\d+\]$/, "");
       return `${FLAG_OF_FIELD[field] ?? field}: ${message}`;
     })
     .join("\nmsb: ");

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { SandboxError } from "../contract/errors.ts";
+import type { OnIdle } from "../contract/index.ts";
 import type { Copy, PullPolicy, SandboxSpecInput } from "../sdk/index.ts";
 import { addCopyFlags, type CopyFlags, parseCopy } from "./copy-flags.ts";
 import { parseDetachKeys } from "./detach-keys.ts";
@@ -37,7 +38,7 @@ export interface SandboxFlags extends ProcessFlags, MountFlags, CopyFlags, Inlin
   shell?: string;
   maxDuration?: number;
   idleTimeout?: number;
-  onIdle?: "stop" | "pause";
+  onIdle?: OnIdle;
   pull?: PullPolicy;
   platform?: string;
 }
@@ -64,8 +65,12 @@ export function addTerminalFlags(command: Command): Command {
 }
 
 export function addSandboxFlags(command: Command): Command {
+  return addSpecFlags(command.option("-n, --name <NAME>", "name of the sandbox (default: generated)"));
+}
+
+/** All of them but its name. */
+export function addSpecFlags(command: Command): Command {
   command
-    .option("-n, --name <NAME>", "name of the sandbox (default: generated)")
     .option("-c, --cpus <N>", "virtual CPUs (default: 1)", parseCount)
     .option("-m, --memory <SIZE>", "memory, as 512M or 2G (default: 256M)", parseMebibytes)
     .option("--disk <SIZE>", "space for what it writes, as 8G (default: 4G)", parseMebibytes)
@@ -92,14 +97,14 @@ export function addSandboxFlags(command: Command): Command {
     )
     .option(
       "--idle-timeout <TIME>",
-      "stop it when it was idle for so long, as 5m (default: never)",
+      "stop it, or see --on-idle, when it was idle for so long, as 5m (default: never)",
       parseMilliseconds,
     )
     .addOption(
       new Option(
         "--on-idle <WHAT>",
-        "what is done then: stop, or pause until it is used (default: stop)",
-      ).choices(["stop", "pause"]),
+        "what is done then: stop; or pause or suspend (on disk) until it is used (default: stop)",
+      ).choices(["stop", "pause", "suspend"]),
     )
     .option("--shell <PATH>", "shell of the SDK's shell() (default: /bin/sh)")
     .addOption(

@@ -41,10 +41,13 @@ function describe(
     ],
     takesSandbox: takes(command, "SANDBOX"),
     takesImage: takes(command, "IMAGE"),
+    takesSnapshot: takes(command, "SNAPSHOT"),
   };
 }
 
-/** By what stands in its usage: `<IMAGE...>`, `<SANDBOX|IMAGE>`. */
+/** By what stands in its usage, or in that of a subcommand: `<IMAGE...>`, `<SANDBOX|IMAGE>`. */
 function takes(command: Command, what: string): boolean {
-  return command.registeredArguments[0]?.name().split("|").includes(what) ?? false;
+  return [command, ...command.commands].some(({ registeredArguments: [first] }) =>
+    first?.name().split("|").includes(what),
+  );
 }

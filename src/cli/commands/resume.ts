@@ -10,7 +10,7 @@ Examples:
 
 export function command(): Command {
   return new Command("resume")
-    .description("Have a paused sandbox go on.")
+    .description("Have a paused or suspended sandbox go on.")
     .argument("<SANDBOX...>", "names or ids")
     .addHelpText("after", HELP)
     .action((refs: string[]) => each(refs, (ref) => Sandbox.at(ref).resume()));

@@ -38,6 +38,7 @@ Examples:
   $ msb run --memory 1G --cpus 2 --timeout 30s msb/python -- python3 job.py
   $ msb run --name box msb/base -- touch /root/kept        then: msb exec box -- ls /root
   $ msb run --copy ./src:/srv --workdir /srv msb/python -- python3 main.py
+  $ msb run with-requests -- python3 job.py                 an image of msb prepare
   $ msb run --detach --name web msb/python -- python3 -m http.server`;
 
 export function command(): Command {
