@@ -101,6 +101,11 @@ test("an image is prepared once, and again when it is not the same any more", as
   await Image.import("msb/other", Readable.from(["another"]), { connection });
   await Image.tag("msb/other", "msb/base", { connection });
   expect((await Snapshot.prepare(options)).id).not.toBe(before);
+  const last = (await Snapshot.get("warm", { connection })).id;
+  expect(await failure(Snapshot.prepare({ ...options, run: "exit 1" }))).toMatchObject({
+    code: "invalid_argument",
+  });
+  expect((await Snapshot.get("warm", { connection })).id).toBe(last);
   // What they were made in is gone.
   expect((await Sandbox.list({ connection })).filter(({ name }) => name.startsWith("prepare-"))).toEqual([]);
 });

@@ -1,6 +1,6 @@
 import { request } from "node:http";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { PASSPHRASE_HEADER, type SandboxInfo } from "../contract/index.ts";
+import { PASSPHRASE_HEADER, type SandboxInfo, type SnapshotInfo } from "../contract/index.ts";
 import { TestServer } from "./testing/serve.ts";
 
 let server: TestServer;
@@ -164,8 +164,35 @@ test("a prepared snapshot is an image: what can differ does, what is fixed is na
     const refused = await send("POST", "/v1/sandboxes", { image: "ready", [field]: value });
     expect(refused.json().error).toMatchObject({ code: "invalid_argument", details: { field } });
   }
-  // A snapshot that was not made for it is no image.
+  // A snapshot that was not made for it is no image, and one's id is no image's name.
+  const [{ id }] = (await send("GET", "/v1/snapshots"))
+    .json()
+    .snapshots.filter(({ name }: SnapshotInfo) => name === "ready");
+  expect((await send("POST", "/v1/sandboxes", { image: id })).json().error.code).toBe("not_found");
   expect((await send("POST", "/v1/sandboxes", { image: "plain" })).json().error.code).toBe("not_found");
+});
+
+test("a prepared image with a command runs it, or leaves nothing", async () => {
+  const made = await send("POST", "/v1/sandboxes", {
+    image: "ready",
+    name: "works",
+    command: ["sleep", "1000"],
+  });
+  expect(made.json()).toMatchObject({ name: "works", state: "running" });
+  const failed = await send("POST", "/v1/sandboxes", {
+    image: "ready",
+    name: "fails",
+    command: ["no-such-thing"],
+  });
+  expect(failed.json().error).toMatchObject({ code: "not_found", details: { exitCode: 127 } });
+  expect((await send("GET", "/v1/sandboxes/fails")).status).toBe(404);
+  const held = await send("POST", "/v1/sandboxes?held", { image: "ready", command: ["true"] });
+  expect(held.json().error).toMatchObject({ code: "invalid_argument", details: { field: "copies" } });
+});
+
+test("a file that is imported may be larger than other bodies", async () => {
+  const answer = await send("POST", "/v1/snapshots/import", Buffer.alloc(25 * 1024 * 1024, "x"));
+  expect(answer.json().error.message).toBe("this is no exported snapshot");
 });
 
 test("a run in a prepared image has no command but the one that is given", async () => {
