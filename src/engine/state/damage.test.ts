@@ -1,4 +1,4 @@
-import { readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { applied, bytesOf, memoryOf, workspace } from "./state.test-support.ts";
@@ -30,6 +30,7 @@ async function expectDamaged(ws: Awaited<ReturnType<typeof workspace>>, state: S
     path,
   ).rejects.toMatchObject(refusal);
   await expect(ws.store.verify(state), path).rejects.toMatchObject(refusal);
+  expect((await readdir(ws.directory)).filter((name) => name.endsWith(".memory"))).toEqual([]);
 }
 
 test("a file that is flipped anywhere, cut, grown or gone is found and named, and the whole one is fine again", async () => {

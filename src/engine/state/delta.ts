@@ -8,7 +8,7 @@
  * by the memory, and their sum is the length of the file of pages.
  */
 
-import { type FileHandle, mkdir, open, readFile, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
 import { DELTAS, deltaName } from "./layout.ts";
@@ -46,21 +46,14 @@ export function deltaFiles(directory: string, level: number): DeltaFiles {
  *
  * @throws `internal` if `read` gives another number of bytes; errors of the file system as they are. What was written stays.
  */
-export async function writeDelta<R extends Run>(
+export async function writeDelta(
   directory: string,
   level: number,
-  runs: readonly R[],
-  read: (run: R) => AsyncIterable<Buffer> | Iterable<Buffer>,
+  runs: readonly Run[],
+  read: (run: Run) => AsyncIterable<Buffer> | Iterable<Buffer>,
 ): Promise<number> {
   await mkdir(join(directory, DELTAS), { recursive: true, mode: 0o700 });
   const files = deltaFiles(directory, level);
-  const table = Buffer.alloc(runs.length * RUN_BYTES);
-  let pages = 0;
-  for (const [i, { page, count }] of runs.entries()) {
-    table.writeUInt32LE(page, i * RUN_BYTES);
-    table.writeUInt32LE(count, i * RUN_BYTES + 4);
-    pages += count;
-  }
   await using file = await open(files.pages, "wx", 0o600);
   await using batches = new Batches(file);
   for (const run of runs) {
@@ -77,8 +70,19 @@ export async function writeDelta<R extends Run>(
     }
   }
   await batches.end();
-  await using index = await open(files.runs, "wx", 0o600);
-  await index.writeFile(table);
+  return await writeRuns(files.runs, runs);
+}
+
+/** The table of a level's runs. Returns the number of pages. */
+export async function writeRuns(path: string, runs: readonly Run[]): Promise<number> {
+  const table = Buffer.alloc(runs.length * RUN_BYTES);
+  let pages = 0;
+  for (const [i, { page, count }] of runs.entries()) {
+    table.writeUInt32LE(page, i * RUN_BYTES);
+    table.writeUInt32LE(count, i * RUN_BYTES + 4);
+    pages += count;
+  }
+  await writeFile(path, table, { flag: "wx", mode: 0o600 });
   return pages;
 }
 

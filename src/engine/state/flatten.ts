@@ -1,6 +1,9 @@
-import { type DeltaFiles, type Run, writeDelta } from "./delta.ts";
+import { mkdir, open } from "node:fs/promises";
+import { join } from "node:path";
+import { type DeltaFiles, deltaFiles, type Run, writeRuns } from "./delta.ts";
+import { DELTAS } from "./layout.ts";
 import { PageSources } from "./page-sources.ts";
-import type { Segment } from "./segments.ts";
+import { writeFully } from "./write-fully.ts";
 
 /**
  * Makes the levels one, which becomes level 0 of `directory`: the newest of each page. Returns its number of pages.
@@ -11,25 +14,25 @@ export async function flatten(
   memoryBytes: number,
   directory: string,
 ): Promise<number> {
+  await mkdir(join(directory, DELTAS), { recursive: true, mode: 0o700 });
   await using sources = await PageSources.open(deltas, memoryBytes);
-  return await writeDelta(directory, 0, joined(sources.segments), async function* ({ segments }) {
-    for (const segment of segments) yield* sources.read(segment);
-  });
+  const { pages, runs } = deltaFiles(directory, 0);
+  await using file = await open(pages, "wx", 0o600);
+  let at = 0;
+  for await (const { bytes } of sources.read(sources.segments)) {
+    await writeFully(file, bytes, at);
+    at += bytes.length;
+  }
+  return await writeRuns(runs, joined(sources.segments));
 }
 
-interface JoinedRun extends Run {
-  segments: Segment[];
-}
-
-/** Segments that touch become one run, wherever they come from. */
-function joined(segments: readonly Segment[]): JoinedRun[] {
-  const runs: JoinedRun[] = [];
-  for (const segment of segments) {
+/** Runs that touch are one, whatever level they come from. */
+function joined(segments: readonly Run[]): Run[] {
+  const runs: Run[] = [];
+  for (const { page, count } of segments) {
     const last = runs.at(-1);
-    if (last !== undefined && last.page + last.count === segment.page) {
-      last.count += segment.count;
-      last.segments.push(segment);
-    } else runs.push({ page: segment.page, count: segment.count, segments: [segment] });
+    if (last !== undefined && last.page + last.count === page) last.count += count;
+    else runs.push({ page, count });
   }
   return runs;
 }

@@ -9,6 +9,7 @@ import { SandboxError } from "../../contract/index.ts";
 import { chainOf } from "./chain.ts";
 import { MEMORY_FILE, STATE_FILE } from "./layout.ts";
 import { materialise } from "./materialise.ts";
+import { allSettled } from "./page-sources.ts";
 import { storing } from "./storage-error.ts";
 import { type StoredState, titleOf } from "./verify.ts";
 
@@ -40,7 +41,7 @@ export class LoadableStates {
   readonly #entries = new Map<string, Entry>();
   #count = 0;
 
-  /** @param check throws if the state cannot be trusted; called before each making */
+  /** @param check throws if the state cannot be trusted; called for each making */
   constructor(directory: string, check: (state: StoredState) => Promise<void>) {
     this.#directory = directory;
     this.#check = check;
@@ -90,23 +91,15 @@ export class LoadableStates {
   }
 
   async #make(state: StoredState, directory: string): Promise<string> {
-    const { memory } = state.manifest;
-    if (memory === undefined) {
+    if (state.manifest.memory === undefined) {
       throw new SandboxError("invalid_state", `state '${titleOf(state)}' holds no memory, only disks`);
     }
-    await this.#check(state);
-    return storing(`loading state '${titleOf(state)}'`, async () => {
-      await mkdir(directory, { mode: 0o700 });
-      const { base, deltas } = chainOf(state.directory, memory.levels.length);
-      const files = [join(directory, MEMORY_FILE), join(directory, STATE_FILE)] as const;
-      await Promise.all([
-        materialise(base, deltas, files[0]),
-        copyFile(join(state.directory, STATE_FILE), files[1]),
-      ]);
-      // For VMMs, each of which has a uid of its own and sees this folder only; the folder above keeps others out.
-      await Promise.all([...files.map((file) => chmod(file, 0o444)), chmod(directory, 0o755)]);
-      return marksOf(directory);
-    });
+    // Side by side, and nobody gets the one before the other has ended well.
+    const making = build(state, state.manifest.memory.levels.length, directory);
+    const [checked, made] = await Promise.allSettled([this.#check(state), making]);
+    if (checked.status === "rejected") throw checked.reason;
+    if (made.status === "rejected") throw made.reason;
+    return marksOf(directory);
   }
 
   #lent(entry: Entry): LoadableState {
@@ -136,6 +129,20 @@ export class LoadableStates {
     await made.catch(() => {});
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+async function build(state: StoredState, levels: number, directory: string): Promise<void> {
+  await storing(`loading state '${titleOf(state)}'`, async () => {
+    await mkdir(directory, { mode: 0o700 });
+    const { base, deltas } = chainOf(state.directory, levels);
+    const files = [join(directory, MEMORY_FILE), join(directory, STATE_FILE)] as const;
+    await allSettled([
+      materialise(base, deltas, files[0]),
+      copyFile(join(state.directory, STATE_FILE), files[1]),
+    ]);
+    // For VMMs, each of which has a uid of its own and sees this folder only; the folder above keeps others out.
+    await Promise.all([...files.map((file) => chmod(file, 0o444)), chmod(directory, 0o755)]);
+  });
 }
 
 /** Changes with whatever is done to one of the files. */

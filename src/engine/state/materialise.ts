@@ -1,13 +1,13 @@
 /** Makes one file of a chain: what a VMM maps as its memory. */
 
 import { execFile } from "node:child_process";
-import { type FileHandle, open, stat } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import { promisify } from "node:util";
 import { SandboxError } from "../../contract/index.ts";
-import type { DeltaFiles } from "./delta.ts";
-import { PAGE_BYTES } from "./delta.ts";
-import { PageSources } from "./page-sources.ts";
+import { type DeltaFiles, PAGE_BYTES } from "./delta.ts";
+import { allSettled, PageSources } from "./page-sources.ts";
 import { diskFull } from "./storage-error.ts";
+import { writeFully } from "./write-fully.ts";
 
 const run = promisify(execFile);
 /** Copying 64 GiB from and to a slow disk takes as long. */
@@ -29,13 +29,17 @@ export async function materialise(
   await using sources = await PageSources.open(deltas, size);
   await copySparse(base, target, options.signal);
   await using memory = await open(target, "r+");
-  for (const segment of sources.segments) {
+  // Level by level, so that pages which lie together in a file are read together. No page is in two segments.
+  const segments = sources.segments.toSorted((a, b) => a.level - b.level || a.from - b.from);
+  for await (const batch of sources.read(segments)) {
     if (options.signal?.aborted) throw cancelled(options.signal.reason);
-    let at = segment.page * PAGE_BYTES;
-    for await (const bytes of sources.read(segment)) {
-      await writeFully(memory, bytes, at);
-      at += bytes.length;
-    }
+    let from = 0;
+    const writes = batch.segments.map(({ page, count }) => {
+      const bytes = batch.bytes.subarray(from, from + count * PAGE_BYTES);
+      from += bytes.length;
+      return writeFully(memory, bytes, page * PAGE_BYTES);
+    });
+    await allSettled(writes);
   }
 }
 
@@ -57,12 +61,6 @@ async function copySparse(source: string, target: string, signal: AbortSignal | 
     throw new SandboxError("internal", `a stored memory cannot be copied: ${stderr.trim() || cause}`, {
       cause,
     });
-  }
-}
-
-async function writeFully(file: FileHandle, bytes: Buffer, at: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
   }
 }
 
