@@ -6,12 +6,14 @@
 
 import { createHash, webcrypto } from "node:crypto";
 import { open } from "node:fs/promises";
+import { setImmediate } from "node:timers/promises";
 import { SandboxError } from "../../contract/index.ts";
 import type { SparseExtent } from "../../tar/index.ts";
 import { dataExtents } from "./extents.ts";
 import { readFully } from "./read-fully.ts";
 
 const PIECE_BYTES = 1024 * 1024;
+const PIECES_UNTIL_REST = 1024;
 /** Pieces in memory at once. */
 const AT_ONCE = 4;
 
@@ -34,6 +36,8 @@ export async function fileDigest(
           cause: options.signal.reason,
         });
       }
+      // Holes alone would not let anybody else have the thread.
+      if ((at / PIECE_BYTES) % PIECES_UNTIL_REST === 0) await setImmediate();
       const length = Math.min(PIECE_BYTES, size - at);
       if (length === PIECE_BYTES && !hasData(extents, at)) pieces.push(digestOfZeros());
       else {

@@ -6,7 +6,13 @@ import { type DeltaFiles, deltaFiles, PAGE_BYTES } from "./delta.ts";
 import { syncPath } from "./durable.ts";
 import { flatten } from "./flatten.ts";
 import { DISKS, isStateFile, MANIFEST_FILE } from "./layout.ts";
-import { encodeManifest, type ManifestFile, type StateManifest } from "./manifest.ts";
+import {
+  decodeManifest,
+  encodeManifest,
+  MAX_MANIFEST_BYTES,
+  type ManifestFile,
+  type StateManifest,
+} from "./manifest.ts";
 import { bytesOnDisk, ownFiles } from "./own-bytes.ts";
 import { storing } from "./storage-error.ts";
 import type { StoredState } from "./verify.ts";
@@ -74,6 +80,18 @@ export class StateDraft implements AsyncDisposable {
     }
   }
 
+  /**
+   * Has a state appear that came out of an archive, whose files are all there and its own.
+   * @param state its manifest, as it was where it comes from. @param check compares the files with it
+   */
+  async adopt(state: StateManifest, name: string, check: () => Promise<void>): Promise<StoredState> {
+    const paths = state.files.map(({ path }) => path);
+    await this.#settle(paths, paths, true, check);
+    const stored = await this.#publish(paths, { ...state, id: this.id, name });
+    this.#published = true;
+    return stored;
+  }
+
   async discard(): Promise<void> {
     if (!this.#published) await rm(this.directory, { recursive: true, force: true });
   }
@@ -83,7 +101,6 @@ export class StateDraft implements AsyncDisposable {
   }
 
   async #finish(state: NewState, { durable, signal }: FinishOptions): Promise<StoredState> {
-    const { directory } = this;
     const { memory: chain, ...about } = state;
     const memory = chain === undefined ? undefined : await this.#joinMemory(chain);
     await this.#home.step("flattened");
@@ -93,20 +110,10 @@ export class StateDraft implements AsyncDisposable {
       paths.map((path) => ({ path })),
       memory?.levels.length ?? 0,
     );
-    await Promise.all([...own].map((path) => seal(join(directory, path), path)));
-    const syncing = durable ? this.#sync(paths) : Promise.resolve();
-    // It is waited for below, whatever happens before.
-    syncing.catch(() => {});
-    let files: ManifestFile[];
-    try {
-      files = await this.#describe(paths, state.parent, { durable, signal });
-      await this.#home.step("summed");
-    } finally {
-      await syncing;
-    }
-    await this.#home.step("synced");
-
-    const manifest: StateManifest = {
+    const files = await this.#settle(paths, own, durable, () =>
+      this.#describe(paths, state.parent, { durable, signal }),
+    );
+    return this.#publish(own, {
       version: 1,
       id: this.id,
       createdAt: new Date().toISOString(),
@@ -114,11 +121,36 @@ export class StateDraft implements AsyncDisposable {
       memory,
       durable,
       files,
-      bytes: await bytesOnDisk(directory, own),
-    };
-    await writeManifest(directory, manifest);
+    });
+  }
+
+  /** Seals what is its own, and has all on disk, while `work` reads the files. */
+  async #settle<T>(
+    paths: readonly string[],
+    own: Iterable<string>,
+    durable: boolean,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    await Promise.all([...own].map((path) => seal(join(this.directory, path), path)));
+    const syncing = durable ? this.#sync(paths) : Promise.resolve();
+    // It is waited for below, whatever happens before.
+    syncing.catch(() => {});
+    let result: T;
+    try {
+      result = await work();
+      await this.#home.step("summed");
+    } finally {
+      await syncing;
+    }
+    await this.#home.step("synced");
+    return result;
+  }
+
+  async #publish(own: Iterable<string>, about: Omit<StateManifest, "bytes">): Promise<StoredState> {
+    const bytes = await bytesOnDisk(this.directory, own);
+    const manifest = await writeManifest(this.directory, { ...about, bytes });
     await this.#home.step("described");
-    return this.#home.publish(directory, manifest);
+    return this.#home.publish(this.directory, manifest);
   }
 
   /** The levels below its own come in as links, or all become one. */
@@ -164,35 +196,41 @@ export class StateDraft implements AsyncDisposable {
   }
 
   /** One after the other: each takes a thread of four that the whole daemon has for files. */
-  async #sync(paths: string[]): Promise<void> {
+  async #sync(paths: readonly string[]): Promise<void> {
     const folders = new Set(paths.flatMap((path) => parents(path)));
     for (const path of [...paths, ...folders]) await syncPath(join(this.directory, path));
   }
 }
 
-/** Into a folder that is not visible yet. @throws `internal` if it does not describe a state */
-export async function writeManifest(directory: string, manifest: StateManifest): Promise<void> {
+/** Into a folder that is not visible yet. Returns it as it will be read. @throws `internal` if it does not describe a state */
+async function writeManifest(directory: string, manifest: StateManifest): Promise<StateManifest> {
+  const { id } = manifest;
   let text: string;
   try {
     text = encodeManifest(manifest);
   } catch (cause) {
-    throw new SandboxError("internal", `state ${manifest.id} is not whole: ${(cause as Error).message}`, {
-      cause,
-    });
+    throw new SandboxError("internal", `state ${id} is not whole: ${(cause as Error).message}`, { cause });
   }
+  if (Buffer.byteLength(text) > MAX_MANIFEST_BYTES) {
+    throw new SandboxError("resource_exhausted", `what is known of state ${id} is too long to be stored`);
+  }
+  const written = decodeManifest(text);
+  if ("problem" in written)
+    throw new SandboxError("internal", `state ${id} is not whole: ${written.problem}`);
   await writeFile(join(directory, MANIFEST_FILE), text, {
     flag: "wx",
     mode: 0o600,
     flush: manifest.durable,
   });
   if (manifest.durable) await syncPath(directory);
+  return written;
 }
 
 /**
  * Nobody writes to it from here on. Disks are read by VMMs, each of which has a uid of its own, so nothing but the states' folder keeps
  * others out; all else is the daemon's alone. A VMM may have written it, under a uid that another machine gets later.
  */
-export async function seal(file: string, path: string): Promise<void> {
+async function seal(file: string, path: string): Promise<void> {
   await chmod(file, path.startsWith(`${DISKS}/`) ? 0o444 : 0o400);
   if (process.getuid?.() === 0) await chown(file, 0, 0);
 }

@@ -5,6 +5,8 @@
 export { chainOf, linkChain, type MemoryChain } from "./chain.ts";
 export { type DeltaFiles, PAGE_BYTES, type Run, writeDelta } from "./delta.ts";
 export { type FinishOptions, type NewState, STEPS, type StateDraft, type Step } from "./draft.ts";
+export type { ExportOptions } from "./export.ts";
+export type { ImportOptions } from "./import.ts";
 export type { LoadableState } from "./loadable.ts";
 export { type MachineIdentity, mismatch } from "./machine-identity.ts";
 export { diskLevels, type StateManifest } from "./manifest.ts";

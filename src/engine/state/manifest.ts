@@ -25,8 +25,9 @@ import { machineIdentity } from "./machine-identity.ts";
 
 /** The record of a sandbox is a few KiB; its file of environment and commands may be larger. */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
-const MAX_MEMORY_BYTES = 2 ** 42;
-const MAX_FILE_BYTES = 2 ** 46;
+const MAX_MEMORY_BYTES = 2 ** 40;
+/** With its holes, which cost next to nothing: 4 TiB. */
+const MAX_FILE_BYTES = 2 ** 42;
 
 const bytes = z.int().min(0).max(MAX_FILE_BYTES);
 const id = z.string().regex(STATE_ID);

@@ -2,9 +2,12 @@ import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { SandboxError } from "../../contract/index.ts";
 import { StateDraft, type Step } from "./draft.ts";
 import { syncPath } from "./durable.ts";
+import { type ExportOptions, exportState } from "./export.ts";
+import { checkUnpacked, type ImportOptions, unpack } from "./import.ts";
 import { STATE_ID } from "./layout.ts";
 import { type LoadableState, LoadableStates } from "./loadable.ts";
 import { damagedState, readManifest, type StateManifest } from "./manifest.ts";
@@ -109,6 +112,39 @@ export class StateStore {
    */
   loadable(state: StoredState): Promise<LoadableState> {
     return this.#loadable.lease(state);
+  }
+
+  /**
+   * The state as one archive (export.ts), once every file was compared with the manifest.
+   * @throws before the first byte: `internal` naming the damaged file, `invalid_state` for a state that is used once
+   */
+  async export(state: StoredState, options: ExportOptions = {}): Promise<AsyncIterable<Uint8Array>> {
+    await this.verify(state, options);
+    return exportState(state, options);
+  }
+
+  /**
+   * Takes in an archive, whoever made it. Nothing of it is left after an error. It has an id of its own, however often it is imported.
+   * @throws `invalid_argument` for what is no archive of a state, `already_exists` (the name), `resource_exhausted`, `cancelled`
+   */
+  async import(source: AsyncIterable<Uint8Array>, options: ImportOptions = {}): Promise<StoredState> {
+    await using draft = await this.draft();
+    const { signal } = options;
+    const stream = source instanceof Readable ? source : Readable.from(source, { objectMode: false });
+    // Whoever waits for more of it would wait for ever; and it may be destroyed when nobody reads it.
+    const stop = () => stream.once("error", () => {}).destroy(signal?.reason);
+    if (signal?.aborted) stop();
+    signal?.addEventListener("abort", stop, { once: true });
+    try {
+      return await storing("importing a snapshot", async () => {
+        const manifest = await unpack(draft.directory, stream, options);
+        const name = options.name ?? manifest.name ?? `imported-${draft.id}`;
+        return draft.adopt(manifest, name, () => checkUnpacked(draft.directory, manifest, options));
+      });
+    } finally {
+      signal?.removeEventListener("abort", stop);
+      stream.destroy();
+    }
   }
 
   async #ensureTrusted(state: StoredState): Promise<void> {
