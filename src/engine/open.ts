@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { SandboxError, type VersionInfo } from "../contract/index.ts";
+import type { VersionInfo } from "../contract/index.ts";
 import { BuildCache, Builder, runInSandboxes } from "./build/index.ts";
 import { vmdkDescriptor } from "./disk/index.ts";
 import { doctor } from "./doctor.ts";
@@ -22,8 +22,10 @@ import {
   NetworkSettingsFile,
   type SandboxContext,
   SandboxManager,
+  SnapshotService,
   UidPool,
 } from "./sandbox/index.ts";
+import { StateStore } from "./state/index.ts";
 import { EventLog, makeHome, openDatabase, SandboxTable } from "./store/index.ts";
 import { templatesApi } from "./templates.ts";
 import { VolumeHolds, VolumeStore } from "./volume/index.ts";
@@ -75,11 +77,13 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     },
   });
   const holds = new VolumeHolds();
+  const states = new StateStore(paths.states);
   const network = env.MSB_NETWORK === "unattached" ? undefined : new NetworkService();
   const networkSettings = new NetworkSettingsFile(paths.networkSettings);
   const context: SandboxContext = {
     paths,
     volumes,
+    states,
     holds,
     folderPolicy: new FolderPolicy(paths.folderPolicy, home),
     machines: () => machineRoom.machines(),
@@ -98,22 +102,14 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const builder = new Builder({ store: images, cache: buildCache, runSteps, ensureImage });
   const imageApi = imagesApi({ store: images, client, credentials, policy, builder, buildCache }, sandboxes);
   await Promise.all([machineRoom.sweep(), volumes.sweep()]);
+  await states.sweep(sandboxes.statesInUse());
   await sandboxes.adopt();
   await images.sweep({ inUse: sandboxes.imagesInUse() });
 
   return {
     home,
-    sandboxes: Object.assign(sandboxes, { suspend: notThereYet, fork: notThereYet }),
-    snapshots: {
-      create: notThereYet,
-      list: async () => [],
-      get: notThereYet,
-      remove: notThereYet,
-      verify: notThereYet,
-      restore: notThereYet,
-      export: notThereYet,
-      import: notThereYet,
-    },
+    sandboxes,
+    snapshots: new SnapshotService(context, sandboxes),
     images: imageApi,
     templates: templatesApi(machineRoom),
     volumes: volumesApi({ store: volumes, holds, sandboxes, events }),
@@ -127,10 +123,6 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       database.close();
     },
   };
-}
-
-async function notThereYet(): Promise<never> {
-  throw new SandboxError("unsupported", "storing the state of a sandbox is not there yet");
 }
 
 async function version(machineRoom: MachineRoom): Promise<VersionInfo> {

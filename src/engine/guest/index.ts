@@ -28,7 +28,7 @@ export type {
   SetupResult,
   ShutdownResult,
 } from "./control.ts";
-export { readError } from "./control.ts";
+export { PROTOCOL_VERSION, readError } from "./control.ts";
 export type { Wait } from "./deadline.ts";
 export { Fields, intOf, uintOf } from "./fields.ts";
 export type { AgentLog } from "./guest-log.ts";

@@ -55,6 +55,28 @@ export function groupLink(number: number): GuestLink {
   return { ...LONE_LINK, group };
 }
 
+/** Sandboxes that were restored from a state have numbers, so that no two of them share an address. */
+export const LINK_NUMBERS = { first: 256, last: 65_279 };
+
+/**
+ * The link of a sandbox that began as another one, or of a member of a group that did: that of a lone one, with a MAC and addresses of its own.
+ * @param group the number of a group's member
+ */
+export function numberedLink(number: number, group?: number): GuestLink {
+  const { first, last } = LINK_NUMBERS;
+  if (!Number.isInteger(number) || number < first || number > last)
+    throw new RangeError(`${number} is no number of a link`);
+  const [high, low] = [number >>> 8, number & 0xff];
+  const hex = (byte: number) => byte.toString(16).padStart(2, "0");
+  return {
+    ...(group === undefined ? LONE_LINK : groupLink(group)),
+    guest: {
+      mac: `02:6d:73:63:${hex(high)}:${hex(low)}`,
+      addresses: pair(`10.209.${high}.${low}`, `fd6d:7362::${number.toString(16)}`, 16),
+    },
+  };
+}
+
 function pair(v4: string, v6: string, prefix4 = 24): LinkEnd["addresses"] {
   return [
     { address: IpAddress.parse(v4)!, prefix: prefix4 },

@@ -68,10 +68,14 @@ export class Commands {
   }
 
   /** Goes on with what an agent lists, but for the channels that have been taken over. */
-  async adopt(agent: AgentConnection, others: ReadonlySet<number>): Promise<void> {
+  async adopt(agent: AgentConnection, others: ReadonlySet<number>, fresh: boolean): Promise<void> {
     const { kept, log } = this.#host;
     const { mainProcess } = kept.now;
-    for (const process of await adoptProcesses(agent, log, this.processes, others)) {
+    for (const process of await adoptProcesses(agent, log, this.processes, {
+      others,
+      fresh,
+      main: mainProcess,
+    })) {
       if (process.process === mainProcess) this.main.follow(process);
     }
     // It may have ended and been released just before the daemon died.

@@ -3,9 +3,11 @@ import type { AgentLog } from "../guest/index.ts";
 import type { ImageStore } from "../image/index.ts";
 import type { MachineShape, Vmm } from "../machine/index.ts";
 import type { NetworkService, NetworkStackSettings } from "../network/index.ts";
+import type { StateStore } from "../state/index.ts";
 import type { BootAssets, EventLog, Paths, SandboxTable } from "../store/index.ts";
 import type { TemplateInputs, TemplateStore } from "../template/index.ts";
 import type { VolumeHolds, VolumeStore } from "../volume/index.ts";
+import type { Reached } from "./faults.ts";
 import type { FolderPolicy } from "./folder-policy.ts";
 import type { UidPool } from "./uid-pool.ts";
 
@@ -16,6 +18,7 @@ export interface SandboxContext {
   machines(): Promise<Machines>;
   images: ImageStore;
   volumes: VolumeStore;
+  states: StateStore;
   holds: VolumeHolds;
   folderPolicy: FolderPolicy;
   /** The image of a name, fetched from its registry if need be. */
@@ -29,6 +32,8 @@ export interface SandboxContext {
   network: NetworkService | undefined;
   /** What `network.json` says now. @throws `invalid_argument` if it is not valid */
   networkSettings(): NetworkStackSettings;
+  /** For tests that break an operation off where it has come to. */
+  reached?: Reached | undefined;
   onAgentLog(sandbox: string, entry: AgentLog): void;
 }
 

@@ -8,6 +8,7 @@ export { SandboxManager } from "./manager.ts";
 export { STORED_INTERFACE } from "./network.ts";
 export { NetworkSettingsFile } from "./network-settings.ts";
 export { signalNumber } from "./signals.ts";
+export { SnapshotService } from "./snapshots.ts";
 export { takeTemplateOf } from "./start.ts";
 export { templateBuilder } from "./template-builder.ts";
 export { UidPool } from "./uid-pool.ts";

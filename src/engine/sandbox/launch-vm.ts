@@ -5,7 +5,7 @@ import type { DiskLimits, Machine, MachineShape } from "../machine/index.ts";
 import type { Machines, SandboxContext } from "./context.ts";
 import type { WritableDisks } from "./disks.ts";
 import { volumesOf } from "./mounts.ts";
-import { interfaceOf, linkOf } from "./network.ts";
+import { machineInterfaceOf } from "./network.ts";
 import type { SandboxRecord, StartSpec } from "./record.ts";
 import type { Spans } from "./spans.ts";
 import { prepareVolumes } from "./volume-disks.ts";
@@ -64,12 +64,11 @@ export function directoryOf(context: SandboxContext, id: string): string {
 }
 
 /** What the VM of a sandbox must have. */
-export function shapeOf({ spec, groupNumber }: Pick<SandboxRecord, "spec" | "groupNumber">): MachineShape {
+export function shapeOf({ spec }: Pick<SandboxRecord, "spec">): MachineShape {
   const { cpus, memoryMiB, mounts } = spec;
   const volumes = volumesOf(mounts).length;
-  const link = linkOf(spec, groupNumber);
   const volumeSlots = VOLUME_SLOTS.find((slots) => slots >= volumes)!;
-  return { cpus, memoryMiB, volumeSlots, network: link && interfaceOf(link) };
+  return { cpus, memoryMiB, volumeSlots, network: machineInterfaceOf(spec) };
 }
 
 export function diskLimitsOf({

@@ -1,12 +1,14 @@
-import { totalmem } from "node:os";
 import { join } from "node:path";
 import {
   DEFAULT_VOLUME_MIB,
   type ExecSpec,
+  type ForkRequest,
+  type RestoreRequest,
   SandboxError,
   type SandboxInfo,
   type SandboxMetrics,
   type SandboxSpec,
+  type SnapshotRequest,
   shownFiles,
   type VolumeUser,
 } from "../../contract/index.ts";
@@ -21,28 +23,33 @@ import type {
   SandboxNetworkControl,
   SandboxProcesses,
 } from "../engine.ts";
-import { type Digest, EMPTY_CONFIG, type ImageConfig, isDigest } from "../image/index.ts";
+import { type Digest, EMPTY_CONFIG } from "../image/index.ts";
+import type { StoredState } from "../state/index.ts";
 import type { VolumeUse } from "../volume/index.ts";
 import type { SandboxContext } from "./context.ts";
 import { exportSandbox } from "./export.ts";
 import { assertFolders } from "./host-folders.ts";
-import { newId, newName } from "./identity.ts";
+import { assertMemory } from "./host-memory.ts";
+import { newId } from "./identity.ts";
+import { type Family, inheritState } from "./inherit.ts";
 import { keepFiles } from "./inline-files.ts";
 import { assertLegal } from "./lifecycle.ts";
 import { volumesOf } from "./mounts.ts";
-import { assertCapture, assertNetwork, nextGroupNumber } from "./network.ts";
+import { assertCapture, assertNetwork } from "./network.ts";
 import { type SandboxRecord, sandboxRecord, volumesOfUnreadable } from "./record.ts";
-import { Sandbox } from "./sandbox.ts";
+import { SandboxRegistry } from "./registry.ts";
+import type { Sandbox } from "./sandbox.ts";
+import type { SnapshotMaker } from "./snapshots.ts";
 import { sweep } from "./sweep.ts";
 
 /** All sandboxes of a home: makes them, finds them, and takes them over from a daemon that died. */
-export class SandboxManager implements Omit<Sandboxes, "suspend" | "fork"> {
+export class SandboxManager implements Sandboxes, SnapshotMaker {
   private readonly context: SandboxContext;
-  private readonly byId = new Map<string, Sandbox>();
-  private readonly byName = new Map<string, Sandbox>();
+  private readonly registry: SandboxRegistry;
 
   constructor(context: SandboxContext) {
     this.context = context;
+    this.registry = new SandboxRegistry(context);
   }
 
   /** @param options `temporary`: it ends with this daemon's work; `held`: see `begin`. Default: false */
@@ -57,13 +64,13 @@ export class SandboxManager implements Omit<Sandboxes, "suspend" | "fork"> {
     await this.context.holds.settled(uses);
     this.context.holds.assertFree(uses);
     assertFolders(spec.mounts, this.context.folderPolicy);
-    const name = this.reserveName(spec.name);
+    const { names, release } = this.registry.reserveNames(spec.name, 1);
+    const name = names[0]!;
     let sandbox: Sandbox | undefined;
     const made: string[] = [];
     try {
       const image = await this.context.ensureImage(spec.image, spec, operation);
       await this.makeVolumes(uses, made);
-      if (this.byName.has(name)) throw taken(name);
       const record: SandboxRecord = {
         id: newId(),
         name,
@@ -79,9 +86,9 @@ export class SandboxManager implements Omit<Sandboxes, "suspend" | "fork"> {
         hasRun: false,
         reservedProcesses: 0,
         temporary,
-        groupNumber: this.newGroupNumber(spec),
+        groupNumber: this.registry.newGroupNumber(spec),
       };
-      sandbox = this.add(record, image.config);
+      sandbox = this.registry.add(record, image.config);
       this.holdVolumes(sandbox);
       this.context.table.put({ ...record, record });
       this.context.events.add({
@@ -97,25 +104,20 @@ export class SandboxManager implements Omit<Sandboxes, "suspend" | "fork"> {
       await this.unmakeVolumes(made);
       throw error;
     } finally {
-      this.reserved.delete(name);
+      release();
     }
   }
 
   get(ref: string): SandboxInfo {
-    return this.find(ref).info;
+    return this.registry.find(ref).info;
   }
 
-  list(filter: Parameters<Sandboxes["list"]>[0] = {}): SandboxInfo[] {
-    const { states, labels } = filter;
-    return [...this.byId.values()]
-      .map((sandbox) => sandbox.info)
-      .filter((info) => states === undefined || states.includes(info.state))
-      .filter((info) => Object.entries(labels ?? {}).every(([key, value]) => info.spec.labels[key] === value))
-      .sort((a, b) => a.createdAt.localeCompare(b.createdAt));
+  list(filter?: Parameters<Sandboxes["list"]>[0]): SandboxInfo[] {
+    return this.registry.list(filter);
   }
 
   async start(ref: string, operation: OperationContext = {}): Promise<SandboxInfo> {
-    const sandbox = this.find(ref);
+    const sandbox = this.registry.find(ref);
     await this.context.holds.settled(volumesOf(sandbox.info.spec.mounts));
     assertLegal("start", sandbox.name, sandbox.state);
     assertFolders(sandbox.info.spec.mounts, this.context.folderPolicy);
@@ -134,8 +136,45 @@ export class SandboxManager implements Omit<Sandboxes, "suspend" | "fork"> {
     return this.on(ref, (sandbox) => sandbox.pause());
   }
 
+  suspend(ref: string): Promise<SandboxInfo> {
+    return this.on(ref, (sandbox) => sandbox.suspend());
+  }
+
   resume(ref: string): Promise<SandboxInfo> {
     return this.on(ref, (sandbox) => sandbox.resume());
+  }
+
+  async fork(
+    ref: string,
+    { volumes, ...request }: ForkRequest,
+    operation: OperationContext = {},
+  ): Promise<SandboxInfo[]> {
+    const { signal } = operation;
+    const options = { volumes, now: true, finish: { durable: false, signal } };
+    const stored = await this.registry.find(ref).store("fork", options);
+    try {
+      return await inheritState(this.family, stored, request, operation);
+    } finally {
+      await this.context.states.remove(stored.id);
+    }
+  }
+
+  store(
+    ref: string,
+    { volumes, prepared }: SnapshotRequest,
+    name: string,
+    { signal }: OperationContext,
+  ): Promise<StoredState> {
+    const options = { name, volumes, prepared, now: false, finish: { durable: true, signal } };
+    return this.registry.find(ref).store("snapshot", options);
+  }
+
+  nameOf(ref: string): string {
+    return this.registry.find(ref).name;
+  }
+
+  inherit(stored: StoredState, request: RestoreRequest, operation: OperationContext): Promise<SandboxInfo[]> {
+    return inheritState(this.family, stored, request, operation);
   }
 
   stop(ref: string, options: { graceMs?: number } = {}): Promise<SandboxInfo> {
@@ -147,7 +186,7 @@ export class SandboxManager implements Omit<Sandboxes, "suspend" | "fork"> {
   }
 
   async remove(ref: string, options: { force?: boolean } = {}): Promise<void> {
-    const sandbox = this.find(ref);
+    const sandbox = this.registry.find(ref);
     if (options.force && !["stopped", "failed", "creating"].includes(sandbox.state)) await sandbox.kill();
     // With autoRemove it went with the kill.
     if (sandbox.state === "removed") return;
@@ -156,19 +195,19 @@ export class SandboxManager implements Omit<Sandboxes, "suspend" | "fork"> {
   }
 
   exec(ref: string, spec: ExecSpec, context?: ExecContext): Promise<EngineProcess> {
-    return this.find(ref).commands.exec(spec, context);
+    return this.registry.find(ref).commands.exec(spec, context);
   }
 
   files(ref: string): SandboxFiles {
-    return this.find(ref).files;
+    return this.registry.find(ref).files;
   }
 
   commandOf(ref: string, argv?: string[]): string[] {
-    return this.find(ref).commands.argvOf(argv);
+    return this.registry.find(ref).commands.argvOf(argv);
   }
 
   metrics(ref: string): Promise<SandboxMetrics> {
-    return this.find(ref).metrics();
+    return this.registry.find(ref).metrics();
   }
 
   async allMetrics(): Promise<SandboxMetrics[]> {
@@ -179,15 +218,15 @@ export class SandboxManager implements Omit<Sandboxes, "suspend" | "fork"> {
   }
 
   network(ref: string): SandboxNetworkControl {
-    return this.find(ref).network;
+    return this.registry.find(ref).network;
   }
 
   processes(ref: string): SandboxProcesses {
-    return this.find(ref).commands.processes;
+    return this.registry.find(ref).commands.processes;
   }
 
   logs(ref: string, options?: LogOptions) {
-    return this.find(ref).logs(options);
+    return this.registry.find(ref).logs(options);
   }
 
   /**
@@ -195,34 +234,36 @@ export class SandboxManager implements Omit<Sandboxes, "suspend" | "fork"> {
    * @throws `invalid_state` if it does not run; while it streams, `internal` with what the guest said
    */
   changes(ref: string, options: { signal?: AbortSignal | undefined } = {}): Promise<AsyncIterable<Buffer>> {
-    return this.find(ref).changes(options.signal);
+    return this.registry.find(ref).changes(options.signal);
   }
 
   export(ref: string, { signal }: { signal?: AbortSignal } = {}): Promise<ByteStream> {
-    const sandbox = this.find(ref);
+    const sandbox = this.registry.find(ref);
     return exportSandbox(this.context.images, sandbox, signal);
   }
 
   console(ref: string, maxBytes?: number): Promise<string> {
-    return this.find(ref).console(maxBytes);
+    return this.registry.find(ref).console(maxBytes);
   }
 
   runningCount(): number {
-    return [...this.byId.values()].filter(({ state }) => state !== "stopped" && state !== "failed").length;
+    return this.registry.all.filter(({ needsDaemon }) => needsDaemon).length;
   }
 
-  /** Sandboxes that have the volume among their mounts, and those that are just being removed while their VM ends. */
   volumeUsers(volume: string): VolumeUser[] {
-    return [...this.byId.values()].flatMap(({ info: { id, name, state, spec } }) =>
-      volumesOf(spec.mounts)
-        .filter((mount) => mount.name === volume)
-        .map(({ readOnly }) => ({ id, name, state, readOnly })),
-    );
+    return this.registry.volumeUsers(volume);
   }
 
-  /** Digests of the images that sandboxes stand on. */
   imagesInUse(): Digest[] {
-    return [...this.byId.values()].map((sandbox) => sandbox.imageDigest).filter(isDigest);
+    return this.registry.imagesInUse();
+  }
+
+  /** Ids of the states that sandboxes are suspended in, by what is written down. */
+  statesInUse(): Set<string> {
+    const states = this.context.table
+      .list()
+      .map(({ record }) => (record as { suspendedIn?: unknown }).suspendedIn);
+    return new Set(states.filter((id) => typeof id === "string"));
   }
 
   /**
@@ -254,7 +295,7 @@ export class SandboxManager implements Omit<Sandboxes, "suspend" | "fork"> {
         });
       }),
     );
-    for (const { id, temporary } of [...this.byId.values()]) {
+    for (const { id, temporary } of this.registry.all) {
       if (!temporary) continue;
       await this.remove(id, { force: true }).catch((error) => {
         this.context.events.add({
@@ -264,7 +305,7 @@ export class SandboxManager implements Omit<Sandboxes, "suspend" | "fork"> {
         });
       });
     }
-    const live = [...this.byId.values()].filter(({ state }) => state !== "stopped" && state !== "failed");
+    const live = this.registry.all.filter(({ state }) => state !== "stopped" && state !== "failed");
     await sweep(this.context.paths, {
       known: rows.map(({ id }) => id),
       // A later version may be able to read what we cannot: their VMs are left alone.
@@ -273,22 +314,32 @@ export class SandboxManager implements Omit<Sandboxes, "suspend" | "fork"> {
   }
 
   async detach(): Promise<void> {
-    await Promise.all([...this.byId.values()].map((sandbox) => sandbox.detach()));
+    await Promise.all(this.registry.all.map((sandbox) => sandbox.detach()));
+  }
+
+  private get family(): Family {
+    const { context, registry } = this;
+    return { context, registry, hold: (sandbox) => this.holdVolumes(sandbox) };
   }
 
   private async on(ref: string, act: (sandbox: Sandbox) => Promise<void>): Promise<SandboxInfo> {
-    const sandbox = this.find(ref);
+    const sandbox = this.registry.find(ref);
     await act(sandbox);
     return sandbox.info;
   }
 
   private async adoptOne(record: SandboxRecord): Promise<void> {
     const image = await this.context.images.get(record.imageDigest).catch(() => undefined);
-    const sandbox = this.add(record, image?.config ?? EMPTY_CONFIG);
+    const sandbox = this.registry.add(record, image?.config ?? EMPTY_CONFIG);
     if (record.state === "stopped" || record.state === "failed") return;
     this.context.holds.claim(record, volumesOf(record.spec.mounts));
     const { vmm } = await this.context.machines();
     const machine = record.machine === undefined ? undefined : await vmm.adopt(record.machine);
+    if (record.state === "suspended") {
+      // Its processes had not gone on.
+      await machine?.kill();
+      return sandbox.adoptSuspended();
+    }
     if ((record.state === "running" || record.state === "paused") && machine !== undefined) {
       try {
         return await sandbox.adopt(machine);
@@ -332,64 +383,10 @@ export class SandboxManager implements Omit<Sandboxes, "suspend" | "fork"> {
   /** A create that failed leaves no volumes, unless somebody has begun to use them meanwhile. */
   private async unmakeVolumes(made: readonly string[]): Promise<void> {
     for (const name of made) {
-      if (this.volumeUsers(name).length > 0 || this.context.holds.holdersOf(name).length > 0) continue;
+      if (this.registry.volumeUsers(name).length > 0 || this.context.holds.holdersOf(name).length > 0)
+        continue;
       await this.context.volumes.remove(name);
       this.context.events.add({ type: "volume.removed", message: name });
     }
   }
-
-  private readonly reserved = new Set<string>();
-
-  /** Two creates of the same name at the same moment: one gets it. */
-  private reserveName(asked: string | undefined): string {
-    let name = asked ?? newName();
-    while (asked === undefined && (this.byName.has(name) || this.reserved.has(name))) name = newName();
-    if (this.byName.has(name) || this.reserved.has(name)) throw taken(name);
-    this.reserved.add(name);
-    return name;
-  }
-
-  private newGroupNumber({ network: { group } }: SandboxSpec): number | undefined {
-    if (group === undefined) return undefined;
-    const taken = [...this.byId.values()].map(({ network }) => network.membership);
-    return nextGroupNumber(group, taken);
-  }
-
-  private add(record: SandboxRecord, image: ImageConfig): Sandbox {
-    const sandbox = new Sandbox(this.context, record, image, () => {
-      this.byId.delete(record.id);
-      if (this.byName.get(record.name) === sandbox) this.byName.delete(record.name);
-    });
-    this.byId.set(record.id, sandbox);
-    this.byName.set(record.name, sandbox);
-    return sandbox;
-  }
-
-  private find(ref: string): Sandbox {
-    const sandbox = this.byName.get(ref) ?? this.byId.get(ref);
-    if (sandbox !== undefined) return sandbox;
-    throw new SandboxError("not_found", `there is no sandbox '${ref}'`, {
-      hint: "'msb ls' lists those that there are.",
-    });
-  }
-}
-
-function taken(name: string): SandboxError {
-  return new SandboxError("already_exists", `there is a sandbox '${name}' already`, {
-    hint: `Choose another name, or remove it: msb rm --force ${name}`,
-  });
-}
-
-/** @throws `resource_exhausted` if the host has less memory than the sandbox asks for */
-function assertMemory(memoryMiB: number): void {
-  const hostMiB = Math.floor(totalmem() / 1024 ** 2);
-  if (memoryMiB <= hostMiB) return;
-  throw new SandboxError(
-    "resource_exhausted",
-    `the sandbox asks for ${memoryMiB} MiB of memory, this host has ${hostMiB} MiB`,
-    {
-      hint: "Ask for less.",
-      details: { askedMiB: memoryMiB, hostMiB },
-    },
-  );
 }

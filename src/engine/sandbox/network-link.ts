@@ -159,7 +159,7 @@ export class NetworkLink implements SandboxNetworkControl {
     spec: NetworkSpec,
     spared: boolean,
   ): Promise<SandboxNetwork | undefined> {
-    const link = linkOf(record.spec, record.groupNumber);
+    const link = linkOf(record);
     if (link === undefined) return undefined;
     this.#network = await this.#context.network?.attach({
       id: this.#id,

@@ -6,9 +6,9 @@ import { FolderPolicy } from "./folder-policy.ts";
 import { assertNetwork, guestNetworkOf, interfaceOf, linkOf, nextGroupNumber } from "./network.ts";
 
 test("a sandbox has no interface unless its scope needs one", () => {
-  expect(linkOf(sandboxSpec.parse({ image: "a" }), undefined)).toBe(LONE_LINK);
-  expect(linkOf(sandboxSpec.parse({ image: "a", network: { scope: "none" } }), undefined)).toBeUndefined();
-  expect(linkOf(sandboxSpec.parse({ image: "a", network: { scope: "any" } }), undefined)).toBe(LONE_LINK);
+  expect(linkOf({ spec: sandboxSpec.parse({ image: "a" }) })).toBe(LONE_LINK);
+  expect(linkOf({ spec: sandboxSpec.parse({ image: "a", network: { scope: "none" } }) })).toBeUndefined();
+  expect(linkOf({ spec: sandboxSpec.parse({ image: "a", network: { scope: "any" } }) })).toBe(LONE_LINK);
 });
 
 test("machine and agent are told the same of a link", () => {
@@ -37,7 +37,10 @@ test("ports, rules and a capture without a network are refused", () => {
 });
 
 test("a member of a group has two addresses more, which come first", () => {
-  const link = linkOf(sandboxSpec.parse({ image: "a", network: { group: "g" } }), 258)!;
+  const link = linkOf({
+    spec: sandboxSpec.parse({ image: "a", network: { group: "g" } }),
+    groupNumber: 258,
+  })!;
   const { addresses, ...rest } = guestNetworkOf(link);
   expect(addresses).toHaveLength(4);
   expect(addresses[0]).toEqual({ address: Uint8Array.of(10, 210, 1, 2), prefix: 20 });

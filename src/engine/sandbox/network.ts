@@ -1,9 +1,16 @@
 import { type NetworkSpec, SandboxError, type SandboxSpec } from "../../contract/index.ts";
 import type { GuestNetwork } from "../guest/index.ts";
 import type { NetworkInterface } from "../machine/index.ts";
-import { GROUP_NUMBERS, type GuestLink, groupLink, LONE_LINK } from "../network/index.ts";
+import {
+  GROUP_NUMBERS,
+  type GuestLink,
+  groupLink,
+  LINK_NUMBERS,
+  LONE_LINK,
+  numberedLink,
+} from "../network/index.ts";
 import type { FolderPolicy } from "./folder-policy.ts";
-import type { StartSpec } from "./record.ts";
+import type { SandboxRecord, StartSpec } from "./record.ts";
 
 /** A sandbox's network interface, as its machine has it and as its agent is told of it. */
 
@@ -11,10 +18,45 @@ import type { StartSpec } from "./record.ts";
 export const STORED_LINK = LONE_LINK;
 export const STORED_INTERFACE = interfaceOf(STORED_LINK);
 
+/** What a sandbox's link comes of. */
+export type Linked = Pick<SandboxRecord, "groupNumber" | "linkNumber"> & { spec: StartSpec };
+
 /** The link of a sandbox; none where it must reach nobody. */
-export function linkOf({ network }: StartSpec, groupNumber: number | undefined): GuestLink | undefined {
-  if (network.scope === "none") return undefined;
+export function linkOf({ spec, groupNumber, linkNumber }: Linked): GuestLink | undefined {
+  if (spec.network.scope === "none") return undefined;
+  if (linkNumber !== undefined) return numberedLink(linkNumber, groupNumber);
   return groupNumber === undefined ? LONE_LINK : groupLink(groupNumber);
+}
+
+/** The interface of a sandbox's machine: as its template was stored, whatever addresses the guest takes. */
+export function machineInterfaceOf({ network }: StartSpec): NetworkInterface | undefined {
+  return network.scope === "none" ? undefined : STORED_INTERFACE;
+}
+
+/**
+ * A number for the link of another sandbox that is restored, which it keeps for as long as it exists.
+ * @throws `resource_exhausted` if all are taken
+ */
+export function nextLinkNumber(taken: readonly (number | undefined)[]): number {
+  const used = new Set(taken);
+  const { first, last } = LINK_NUMBERS;
+  for (let number = first; number <= last; number++) {
+    // Neither a network's own address nor all of its hosts', to those who think in octets.
+    const low = number & 0xff;
+    if (low !== 0 && low !== 255 && !used.has(number)) return number;
+  }
+  throw new SandboxError(
+    "resource_exhausted",
+    `there are ${used.size} sandboxes with addresses of their own`,
+    {
+      hint: "Remove those that are no longer needed.",
+    },
+  );
+}
+
+/** @param mac six pairs of hex digits between colons */
+export function macOf(mac: string): Uint8Array {
+  return Uint8Array.from(mac.split(":"), (byte) => Number.parseInt(byte, 16));
 }
 
 /** A place in a group. */
@@ -81,7 +123,7 @@ export function interfaceOf(link: GuestLink): NetworkInterface {
 /** The agent's part of a link: with it the guest need not ask anything of anybody. */
 export function guestNetworkOf({ mtu, guest, gateway, host, group = [] }: GuestLink): GuestNetwork {
   const gateways = gateway.addresses.map(({ address }) => address.bytes);
-  const mac = Uint8Array.from(gateway.mac.split(":"), (byte) => Number.parseInt(byte, 16));
+  const mac = macOf(gateway.mac);
   return {
     mtu,
     // Those of the group first: they are what its own name leads to, which it may tell to its fellows.

@@ -1,6 +1,8 @@
-import { link, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { rmSync } from "node:fs";
+import { link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { chainOf, linkChain, type MemoryChain } from "../state/index.ts";
 import { templateInputs } from "../template/index.ts";
 
 /**
@@ -8,16 +10,13 @@ import { templateInputs } from "../template/index.ts";
  * against that, and templates and states come and go.
  *
  *     origin/state         device state
- *     origin/base          memory of the template that all began with
- *     origin/delta/N.*     what the states in between had changed in it, the oldest first
+ *     origin/memory        the file that the VM maps
+ *     origin/base, delta/  the same memory as a stored state has it: that of the template, and what the states since had changed in it
  *     origin/loaded.json   all that shapes the VM, and how often a state was taken on the way here
  */
 
 const ORIGIN = "origin";
 const LOADED_FILE = "loaded.json";
-const BASE = "base";
-const STATE = "state";
-const DELTA = "delta";
 
 const loaded = z.object({
   inputs: templateInputs,
@@ -25,46 +24,49 @@ const loaded = z.object({
   generation: z.int(),
   /** Undefined: the template's. */
   stateId: z.string().optional(),
+  /** Of the chain, above the template's memory. */
+  levels: z.int(),
 });
 
-export type Loaded = z.output<typeof loaded>;
+export type Loaded = Omit<z.output<typeof loaded>, "levels">;
 
 export interface OriginFiles {
-  base: string;
   state: string;
-  /** Files of deltas. */
-  deltas: string[];
+  memory: string;
+  chain: MemoryChain;
 }
 
 /** Notes what a VM is about to be loaded from. */
-export async function keepOrigin(directory: string, files: OriginFiles, from: Loaded): Promise<void> {
+export async function keepOrigin(
+  directory: string,
+  { state, memory, chain }: OriginFiles,
+  from: Loaded,
+): Promise<void> {
   const origin = join(directory, ORIGIN);
   await rm(origin, { recursive: true, force: true });
-  await mkdir(join(origin, DELTA), { recursive: true, mode: 0o700 });
+  await mkdir(origin, { mode: 0o700 });
+  const note = JSON.stringify({ ...from, levels: chain.deltas.length });
   await Promise.all([
-    link(files.base, join(origin, BASE)),
-    link(files.state, join(origin, STATE)),
-    ...files.deltas.map((file) => link(file, join(origin, DELTA, file.slice(file.lastIndexOf("/") + 1)))),
-    writeFile(join(origin, LOADED_FILE), JSON.stringify(from), { mode: 0o600 }),
+    linkChain(chain, origin),
+    link(state, join(origin, "state")),
+    link(memory, join(origin, "memory")),
+    writeFile(join(origin, LOADED_FILE), note, { mode: 0o600 }),
   ]);
 }
 
 /** What the running VM was loaded from. */
 export async function originOf(directory: string): Promise<OriginFiles & Loaded> {
   const origin = join(directory, ORIGIN);
-  const [text, names] = await Promise.all([
-    readFile(join(origin, LOADED_FILE), "utf8"),
-    readdir(join(origin, DELTA)),
-  ]);
+  const { levels, ...from } = loaded.parse(JSON.parse(await readFile(join(origin, LOADED_FILE), "utf8")));
   return {
-    ...loaded.parse(JSON.parse(text)),
-    base: join(origin, BASE),
-    state: join(origin, STATE),
-    deltas: names.sort().map((name) => join(origin, DELTA, name)),
+    ...from,
+    state: join(origin, "state"),
+    memory: join(origin, "memory"),
+    chain: chainOf(origin, levels),
   };
 }
 
 /** The VM is gone. */
-export async function forgetOrigin(directory: string): Promise<void> {
-  await rm(join(directory, ORIGIN), { recursive: true, force: true });
+export function forgetOrigin(directory: string): void {
+  rmSync(join(directory, ORIGIN), { recursive: true, force: true });
 }

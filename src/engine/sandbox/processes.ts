@@ -136,15 +136,22 @@ export class Processes implements SandboxProcesses {
     }
   }
 
-  /** Goes on with a process that was started by an earlier daemon, or over an earlier connection. */
-  adopt(number: number, take: (options: SandboxProcessOptions) => SandboxProcess): SandboxProcess {
+  /**
+   * Goes on with a process that was started by an earlier daemon, or over an earlier connection.
+   * @param main of one that died before it had written down what it had started
+   */
+  adopt(
+    number: number,
+    main: boolean,
+    take: (options: SandboxProcessOptions) => SandboxProcess,
+  ): SandboxProcess {
     const known = this.records.byNumber.get(number);
     const record: ProcessRecord = known ?? {
       process: number,
       pid: 0,
       argv: [],
       tty: false,
-      main: false,
+      main,
       state: "running",
       startedAt: new Date().toISOString(),
     };

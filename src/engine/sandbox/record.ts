@@ -51,6 +51,12 @@ export const sandboxRecord = z.object({
   ports: z.array(publishedPort).optional(),
   /** What its addresses within its group come of; for as long as it exists. */
   groupNumber: z.int().optional(),
+  /** What its MAC and addresses come of, if it began as another sandbox; for as long as it exists. */
+  linkNumber: z.int().optional(),
+  /** It was loaded from a stored state, and what its image wants to be done then has not been done to the end. */
+  hooksDue: z.boolean().optional(),
+  /** The state that it is suspended in. */
+  suspendedIn: z.string().optional(),
   /** It serves work of the daemon that made it; the next one removes it. */
   temporary: z.boolean().default(false),
 });

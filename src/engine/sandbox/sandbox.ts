@@ -1,7 +1,6 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import {
-  type FolderMount,
   type LogRecord,
   SandboxError,
   type SandboxInfo,
@@ -12,18 +11,18 @@ import type { LogOptions, OperationContext } from "../engine.ts";
 import type { AgentConnection } from "../guest/index.ts";
 import type { ImageConfig } from "../image/index.ts";
 import type { Machine, MachineExit } from "../machine/index.ts";
-import { AgentLink } from "./agent-link.ts";
+import type { StoredState } from "../state/index.ts";
 import { askToEnd } from "./ask-to-end.ts";
 import { readChanges } from "./changes.ts";
 import { Commands } from "./commands.ts";
 import type { SandboxContext } from "./context.ts";
 import { GuestFiles } from "./files/index.ts";
-import { HostFolders } from "./host-folders.ts";
 import { placeFiles } from "./inline-files.ts";
 import { KeptRecord } from "./kept-record.ts";
 import { runDirectoryOf } from "./launch-vm.ts";
 import { assertLegal } from "./lifecycle.ts";
 import type { Expiry } from "./lifetime.ts";
+import { LiveMachine } from "./live-machine.ts";
 import { SandboxLog } from "./log.ts";
 import { measure } from "./metrics.ts";
 import { volumesOf } from "./mounts.ts";
@@ -32,13 +31,20 @@ import { forNewRun, type SandboxRecord, toInfo } from "./record.ts";
 import { saveVolumes } from "./save-volumes.ts";
 import { Spans } from "./spans.ts";
 import { Standstill } from "./standstill.ts";
-import { cancelled, LOG_DIRECTORY, startMachine } from "./start.ts";
+import { cancelled, LOG_DIRECTORY } from "./start.ts";
+import { type StateOptions, storeRunning, storeStopped } from "./store-state.ts";
+import { suspendSandbox, wakeSandbox } from "./suspension.ts";
 import { Vigil } from "./vigil.ts";
 import { within } from "./within.ts";
 
 const DEFAULT_GRACE_MS = 5_000;
 /** How long a guest may take to power off beyond its grace (spec: 1,500 ms). */
 const POWER_OFF_MS = 5_000;
+
+export interface StartOptions {
+  held?: boolean;
+  from?: StoredState | undefined;
+}
 
 /** One sandbox: its record, and while it runs its machine, its agent and its processes. */
 export class Sandbox {
@@ -52,13 +58,11 @@ export class Sandbox {
   readonly network: NetworkLink;
   private readonly context: SandboxContext;
   private readonly image: ImageConfig;
-  private readonly folders: HostFolders;
   private readonly onRemoved: () => void;
   private readonly vigil: Vigil;
-  private readonly link: AgentLink;
+  private readonly vm: LiveMachine;
   private readonly standstill: Standstill;
   private readonly kept: KeptRecord;
-  private machine: Machine | undefined;
   /** Settles when a stop or an unexpected end has been dealt with. */
   private ending: Promise<void> | undefined;
 
@@ -68,7 +72,6 @@ export class Sandbox {
     ({ id: this.id, name: this.name, imageDigest: this.imageDigest, temporary: this.temporary } = record);
     this.image = image;
     this.onRemoved = onRemoved;
-    this.folders = new HostFolders(this.directory, context.folderPolicy);
     this.log = new SandboxLog(join(this.directory, LOG_DIRECTORY));
     this.network = new NetworkLink(context, record, this.log.directory, {
       changed: (network) => this.kept.save({ spec: { ...this.record.spec, network } }),
@@ -82,25 +85,26 @@ export class Sandbox {
       expired: (expiry) => void this.expire(expiry).catch(() => {}),
       save: (changes) => this.kept.save(changes),
     });
-    this.link = new AgentLink({
+    this.vm = new LiveMachine({
+      context,
+      kept: this.kept,
       vigil: this.vigil,
+      network: this.network,
+      commands: () => this.commands,
       wanted: () => this.ending === undefined,
-      onAgain: async (agent, reason) => {
-        this.kept.tell("sandbox.reconnected", reason);
-        await this.adoptProcesses(agent);
-      },
       onLost: (reason) => void this.fail(`the guest's agent was lost: ${reason}`),
+      onExit: (exit) => void this.onMachineExit(exit),
     });
+    const { kept, network, vigil, vm } = this;
+    const suspension = { context, kept, network, vigil, vm };
     this.standstill = new Standstill({
       name: record.name,
       vigil: this.vigil,
-      machine: () => this.machine!,
-      agent: () => this.agent,
-      reach: async () => {
-        const agent = await this.link.reach(this.machine!);
-        await this.adoptProcesses(agent);
-        return agent;
-      },
+      suspend: (reason) => suspendSandbox(suspension, reason),
+      wake: () => wakeSandbox(suspension),
+      machine: () => vm.machine!,
+      agent: () => vm.agent,
+      reach: () => vm.reach(),
       state: () => this.state,
       transition: (state, changes) => this.kept.transition(state, changes),
       woken: (by) => this.kept.tell("sandbox.woken", by),
@@ -127,12 +131,26 @@ export class Sandbox {
     return toInfo(this.record, this.vigil.health);
   }
 
+  get linkNumber(): number | undefined {
+    return this.record.linkNumber;
+  }
+
+  /** It has a VM, or somebody may come to a port of it. */
+  get needsDaemon(): boolean {
+    if (this.state === "suspended") return this.record.spec.network.ports.length > 0;
+    return this.state !== "stopped" && this.state !== "failed";
+  }
+
   private get record(): SandboxRecord {
     return this.kept.now;
   }
 
   private get agent(): AgentConnection | undefined {
-    return this.link.agent;
+    return this.vm.agent;
+  }
+
+  private get machine(): Machine | undefined {
+    return this.vm.machine;
   }
 
   private get directory(): string {
@@ -142,42 +160,37 @@ export class Sandbox {
   /**
    * Starts the VM and, if there is one, the main process. After an error the sandbox is `failed` and no VM is left.
    *
-   * @param options `held`: the main process waits for `begin`. Default: false
+   * @param options `held`: the main process waits for `begin`. Default: false. `from`: it goes on from there, with the processes it has
    */
-  async start(operation: OperationContext, { held = false } = {}): Promise<void> {
+  async start(operation: OperationContext, { held = false, from }: StartOptions = {}): Promise<void> {
     const spans = new Spans();
+    this.ending = undefined;
     const uid = this.context.uids.acquire();
-    this.kept.now = forNewRun(this.record, uid);
-    this.folders.begin();
+    this.kept.now = from === undefined ? forNewRun(this.record, uid) : { ...this.record, uid };
     await mkdir(join(this.directory, LOG_DIRECTORY), { recursive: true, mode: 0o700 });
     try {
       const ports = await this.network.begin(this.record);
       if (ports !== undefined) this.kept.save({ ports });
-      const onMachine = (machine: Machine) => this.kept.save({ machine: machine.record });
-      const mountFolder = (guest: AgentConnection, mount: FolderMount) =>
-        this.mountFolder(guest, mount, operation.signal);
-      const hears = { ...this.vigil.hears, onMachine, mountFolder };
-      const { machine, agent } = await startMachine(this.context, this.record, spans, operation, hears);
-      this.attach(machine);
-      this.link.keep(machine, agent);
-      await spans.time("network", () => this.network.connected());
-      await placeFiles(
-        this.directory,
-        (spec) => agent.start(this.commands.numbers.take(), spec),
-        operation.signal,
-      );
+      const agent = await this.vm.launch(spans, operation, from);
+      if (from === undefined) {
+        await placeFiles(
+          this.directory,
+          (spec) => agent.start(this.commands.numbers.take(), spec),
+          operation.signal,
+        );
+      }
       this.kept.transition("running", {
         startedAt: new Date().toISOString(),
         timings: spans.list,
         hasRun: true,
+        ...(from !== undefined && { hooksDue: true }),
       });
+      if (from !== undefined) await this.vm.goOn(agent, { fresh: true });
       this.vigil.begin(this.record);
-      if (this.record.spec.command !== undefined && !held) await this.commands.begin();
+      if (this.record.spec.command !== undefined && !held && from === undefined) await this.commands.begin();
     } catch (error) {
       // Let go of first: that it ends now is our doing, and no failure to be told a second time.
-      const { machine } = this;
-      this.machine = undefined;
-      await machine?.kill();
+      await this.vm.release()?.kill();
       await this.letGo();
       const known = cancelled(error, operation.signal) ?? SandboxError.from(error);
       if (this.record.state !== "removed")
@@ -186,21 +199,11 @@ export class Sandbox {
     }
   }
 
-  private mountFolder(agent: AgentConnection, mount: FolderMount, signal?: AbortSignal): Promise<void> {
-    const channel = this.commands.numbers.take();
-    this.kept.save({ folders: [...(this.record.folders ?? []), { channel, target: mount.target }] });
-    return this.folders.mount(agent, channel, mount, signal);
-  }
-
   /** Takes over the machine that an earlier daemon started. Of one that stands still the agent is found when it goes on. */
   async adopt(machine: Machine): Promise<void> {
     this.context.uids.claim(this.record.uid);
     const paused = this.state === "paused";
-    if (paused) await machine.pause();
-    const agent = paused ? undefined : await this.link.reach(machine);
-    await this.network.adopt(this.record);
-    this.attach(machine);
-    if (agent) await this.adoptProcesses(agent);
+    await this.vm.adopt(machine, paused);
     this.vigil.begin(this.record);
     if (paused) this.vigil.rest();
   }
@@ -213,6 +216,29 @@ export class Sandbox {
     await this.standstill.resume();
   }
 
+  async suspend(): Promise<void> {
+    await this.standstill.suspend();
+  }
+
+  /** Stores what it is now, running or stopped; it goes on as it was. */
+  async store(operation: "snapshot" | "fork", options: StateOptions): Promise<StoredState> {
+    assertLegal(operation, this.name, this.state);
+    if (this.state === "stopped")
+      return this.standstill.alone(() => storeStopped(this.context, this.record, options));
+    return this.standstill.running(() => {
+      assertLegal("exec", this.name, this.state);
+      const parts = { machine: this.machine!, agent: this.agent! };
+      return storeRunning(this.context, this.record, parts, options, operation);
+    });
+  }
+
+  /** Takes over one that an earlier daemon has suspended. */
+  async adoptSuspended(): Promise<void> {
+    await this.network.adopt(this.record);
+    this.vigil.begin(this.record);
+    this.vigil.rest();
+  }
+
   /** It is about to be used: one that stands still goes on. @throws `invalid_state` if it does not run */
   private async ready(use: string): Promise<AgentConnection> {
     await this.standstill.awake(use);
@@ -221,8 +247,8 @@ export class Sandbox {
   }
 
   private async expire({ limit, reason }: Expiry): Promise<void> {
-    if (limit === "idle-timeout" && this.record.spec.onIdle === "pause")
-      return this.standstill.pauseIdle(reason);
+    const { onIdle } = this.record.spec;
+    if (limit === "idle-timeout" && onIdle !== "stop") return this.standstill.rest(onIdle, reason);
     await this.stop(DEFAULT_GRACE_MS, reason);
   }
 
@@ -257,14 +283,18 @@ export class Sandbox {
 
   async kill(reason = "killed"): Promise<void> {
     // What it has written for its volumes is saved by itself.
-    if (volumesOf(this.record.spec.mounts).length > 0) await this.standstill.awake("it is killed");
+    if (volumesOf(this.record.spec.mounts).length > 0)
+      await this.standstill.awake("it is killed").catch((error) => {
+        // One that cannot be loaded any more is given up as it is.
+        if (this.state !== "suspended") throw error;
+      });
     assertLegal("kill", this.name, this.state);
     const { machine } = this;
     // A stop that is under way sees the VM go, and is done.
     if (this.ending !== undefined) await machine?.kill();
     this.ending ??= (async () => {
       await saveVolumes(this.record, this.context.holds, this.machine, this.agent);
-      await machine!.kill();
+      await machine?.kill();
       await this.ended("stopped", reason);
     })();
     await this.ending;
@@ -296,29 +326,14 @@ export class Sandbox {
 
   /** Lets go of the VM without ending it. */
   async detach(): Promise<void> {
-    this.link.close();
-    this.folders.close();
+    this.vm.detach();
     this.vigil.end();
-    this.machine?.detach();
     await Promise.all([this.network.dispose(), this.commands.processes.close(), this.log.close()]);
   }
 
   /** Its VM is gone, and nobody saw it go. */
   async lost(reason: string): Promise<void> {
     await this.ended("failed", reason);
-  }
-
-  private attach(machine: Machine): void {
-    this.machine = machine;
-    this.ending = undefined;
-    this.network.connect(machine);
-    void machine.exited.then((exit) => this.onMachineExit(machine, exit));
-  }
-
-  private async adoptProcesses(agent: AgentConnection): Promise<void> {
-    const { folders = [], spec } = this.record;
-    const served = this.folders.adopt(agent, folders, spec.mounts);
-    await this.commands.adopt(agent, served);
   }
 
   /** Ends a sandbox whose work is done: what is to be removed needs no orderly shutdown. */
@@ -336,8 +351,8 @@ export class Sandbox {
     await this.ending;
   }
 
-  private async onMachineExit(machine: Machine, exit: MachineExit): Promise<void> {
-    if (this.machine !== machine || this.ending !== undefined) return;
+  private async onMachineExit(exit: MachineExit): Promise<void> {
+    if (this.ending !== undefined) return;
     const orderly = exit.cause === "powered-off";
     this.ending = this.ended(orderly ? "stopped" : "failed", exit.message);
     await this.ending;
@@ -363,17 +378,15 @@ export class Sandbox {
   }
 
   private async letGo(): Promise<void> {
-    this.link.close();
-    this.folders.close();
+    this.vm.release();
+    this.vm.forget();
     this.vigil.end();
     this.commands.letGo();
-    this.machine = undefined;
-    this.context.uids.release(this.record.uid);
     this.context.holds.release(this.id);
-    const { machine: _machine, uid: _uid, ports: _ports, ...rest } = this.record;
+    const { ports: _, suspendedIn, ...rest } = this.kept.now;
     this.kept.now = rest;
+    if (suspendedIn !== undefined) await this.context.states.remove(suspendedIn).catch(() => {});
     await this.network.close();
-    await rm(runDirectoryOf(this.context, this.id), { recursive: true, force: true });
   }
 
   /** It is about to be started again. Why its last run ended is no reason of this one's. */

@@ -30,6 +30,12 @@ function sandboxIn(state: SandboxState, over: Partial<StandstillHost> = {}) {
       state = next;
       done.push(next);
     },
+    suspend: async () => {
+      state = "suspended";
+    },
+    wake: async () => {
+      state = "running";
+    },
     woken: (by) => done.push(`woken: ${by}`),
     ...over,
   });
@@ -55,10 +61,10 @@ test("who uses it at once wakes it once, and one that runs is not woken", async 
 test("one that is used before its idleness is acted on goes on", async () => {
   const { standstill, done, vigil } = sandboxIn("running");
   vigil.idle = false;
-  await standstill.pauseIdle("idle");
+  await standstill.rest("pause", "idle");
   expect(done).toEqual([]);
   vigil.idle = true;
-  await standstill.pauseIdle("idle");
+  await standstill.rest("pause", "idle");
   expect(done).toEqual(["paused", "stop"]);
 });
 

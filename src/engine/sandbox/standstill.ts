@@ -18,13 +18,17 @@ export interface StandstillHost {
   /** Finds the agent of such a one, and its processes. */
   reach(): Promise<AgentConnection>;
   transition(state: SandboxState, changes: Partial<SandboxRecord>): void;
+  /** Stores it and ends its VM. */
+  suspend(reason: string | undefined): Promise<void>;
+  /** Loads it again, and has it go on. */
+  wake(): Promise<void>;
   /** It goes on because of this. */
   woken(by: string): void;
 }
 
 /**
- * Pause and resume: the VM stands still with all it has in memory, and its clock is set when it goes on. One at a time; whoever uses a
- * paused sandbox has it go on.
+ * Pause, suspension and resume: the VM stands still with all it has in memory, or is stored and ended, and its clock is set when it goes
+ * on. One at a time, also with what takes its state; whoever uses a sandbox that stands still has it go on.
  */
 export class Standstill {
   readonly #host: StandstillHost;
@@ -39,11 +43,35 @@ export class Standstill {
     return this.#inTurn(() => this.#pause(reason));
   }
 
+  suspend(reason?: string): Promise<void> {
+    return this.#inTurn(() => this.#suspend(reason));
+  }
+
   /** Does nothing if it is in use by then. */
-  pauseIdle(reason: string): Promise<void> {
+  rest(how: "pause" | "suspend", reason: string): Promise<void> {
     return this.#inTurn(async () => {
-      if (this.#host.state() === "running" && this.#host.vigil.idle) await this.#pause(reason);
+      if (this.#host.state() !== "running" || !this.#host.vigil.idle) return;
+      if (how === "pause") await this.#pause(reason);
+      else await this.#suspend(reason);
     });
+  }
+
+  /** Nobody else pauses it, or has it go on, until this has been done. One that is paused goes on for as long as it takes. */
+  running<T>(work: () => Promise<T>): Promise<T> {
+    return this.#inTurn(async () => {
+      const paused = this.#host.state() === "paused";
+      if (paused) await this.#resume();
+      try {
+        return await work();
+      } finally {
+        if (paused && this.#host.state() === "running") await this.#pause(undefined);
+      }
+    });
+  }
+
+  /** Nobody has it go on until this has been done. */
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    return this.#inTurn(work);
   }
 
   resume(): Promise<void> {
@@ -52,12 +80,24 @@ export class Standstill {
 
   /** Resolves when it does not stand still. @param by who uses it, for the event */
   async awake(by: string): Promise<void> {
-    if (this.#waiting === 0 && this.#host.state() !== "paused") return;
+    if (this.#waiting === 0 && !this.#still) return;
     await this.#inTurn(async () => {
-      if (this.#host.state() !== "paused") return;
+      if (!this.#still) return;
       await this.#resume();
       this.#host.woken(by);
     });
+  }
+
+  get #still(): boolean {
+    const state = this.#host.state();
+    return state === "paused" || state === "suspended";
+  }
+
+  async #suspend(reason: string | undefined): Promise<void> {
+    const { name } = this.#host;
+    assertLegal("suspend", name, this.#host.state());
+    if (this.#host.state() === "paused") await this.#resume();
+    await this.#host.suspend(reason);
   }
 
   async #pause(reason: string | undefined): Promise<void> {
@@ -78,6 +118,7 @@ export class Standstill {
   async #resume(): Promise<void> {
     const { name } = this.#host;
     assertLegal("resume", name, this.#host.state());
+    if (this.#host.state() === "suspended") return this.#host.wake();
     await this.#host.machine().resume();
     const agent = this.#host.agent() ?? (await this.#host.reach());
     const setTimeNs = BigInt(Date.now()) * 1_000_000n;

@@ -147,10 +147,12 @@ async function loadMachine(load: Load): Promise<Started> {
   const directory = directoryOf(context, record.id);
   const disks = await spans.time("disks", async () => {
     const { assets } = machines;
+    const { memory, state } = templateFiles(template);
+    const origin = { memory, state, chain: { base: memory, deltas: [] } };
     const levels = [join(assets.directory, assets.blank), join(template.directory, UPPER_FILE)];
     const [prepared] = await Promise.all([
       prepareDisks(directory, { levels, bytes: assets.blankBytes }, record),
-      keepOrigin(directory, templateFiles(template), { inputs: template.manifest.inputs, generation: 0 }),
+      keepOrigin(directory, origin, { inputs: template.manifest.inputs, generation: 0 }),
     ]);
     return prepared;
   });
@@ -166,7 +168,7 @@ async function loadMachine(load: Load): Promise<Started> {
   try {
     load.hears.onMachine(machine);
     const identity = newIdentity(spec.name ?? record.name);
-    const link = linkOf(record.spec, record.groupNumber);
+    const link = linkOf(record);
     const agent = await spans.time("load, hello and setup", () =>
       reachAgent(machine, {
         filler: false,

@@ -90,10 +90,6 @@ function damaged(directory: string, how: string): SandboxError {
 }
 
 /** Where a template's memory and device state are. */
-export function templateFiles({ directory }: { directory: string }): {
-  base: string;
-  state: string;
-  deltas: [];
-} {
-  return { base: join(directory, MEMORY_FILE), state: join(directory, STATE_FILE), deltas: [] };
+export function templateFiles({ directory }: { directory: string }): { memory: string; state: string } {
+  return { memory: join(directory, MEMORY_FILE), state: join(directory, STATE_FILE) };
 }

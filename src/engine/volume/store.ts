@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { SandboxError, volumeName } from "../../contract/index.ts";
 import { copyBlank } from "./blank.ts";
+import { copyDisk } from "./copy-disk.ts";
 
 /**
  * The volumes of a home.
@@ -50,16 +51,31 @@ export class VolumeStore {
 
   /** @throws `already_exists`; `resource_exhausted` if the host's disk is full */
   async create(name: string, sizeMiB: number): Promise<StoredVolume> {
-    const target = this.directoryOf(name);
-    if (await exists(target)) throw taken(name);
+    if (await this.exists(name)) throw taken(name);
     const blank = await this.options.blank();
     if (sizeMiB * MIB < blank.sizeBytes) {
       throw new SandboxError("invalid_argument", `a volume has at least ${blank.sizeBytes / MIB} MiB`);
     }
+    return this.make(name, sizeMiB, (disk) => copyBlank(blank.file, disk, sizeMiB * MIB));
+  }
+
+  /** A volume that begins as a copy of a disk that nobody writes to. @throws as `create` */
+  async createFrom(name: string, file: string): Promise<StoredVolume> {
+    if (await this.exists(name)) throw taken(name);
+    const { size } = await stat(file);
+    return this.make(name, Math.ceil(size / MIB), (disk) => copyDisk(file, disk));
+  }
+
+  private async make(
+    name: string,
+    sizeMiB: number,
+    fill: (disk: string) => Promise<void>,
+  ): Promise<StoredVolume> {
+    const target = this.directoryOf(name);
     const partial = this.scratch();
     try {
       await mkdir(partial, { mode: 0o700 });
-      await copyBlank(blank.file, join(partial, DISK), sizeMiB * MIB);
+      await fill(join(partial, DISK));
       const text = JSON.stringify({ version: 1, sizeMiB, createdAt: new Date().toISOString() });
       await writeFile(join(partial, DESCRIPTION), text, { flush: true });
       // Onto a folder that is not empty it fails: of two at the same time one is the first.

@@ -1,0 +1,161 @@
+import { rmSync } from "node:fs";
+import type { FolderMount } from "../../contract/index.ts";
+import type { OperationContext } from "../engine.ts";
+import type { AgentConnection } from "../guest/index.ts";
+import type { Machine, MachineExit } from "../machine/index.ts";
+import type { StoredState } from "../state/index.ts";
+import { AgentLink } from "./agent-link.ts";
+import type { Commands } from "./commands.ts";
+import type { SandboxContext } from "./context.ts";
+import { HostFolders } from "./host-folders.ts";
+import type { KeptRecord } from "./kept-record.ts";
+import { directoryOf, runDirectoryOf } from "./launch-vm.ts";
+import { startFromState } from "./load-state.ts";
+import type { NetworkLink } from "./network-link.ts";
+import { forgetOrigin } from "./origin.ts";
+import type { Spans } from "./spans.ts";
+import { startMachine } from "./start.ts";
+import { thaw } from "./thaw.ts";
+import type { Vigil } from "./vigil.ts";
+
+export interface LiveMachineHost {
+  readonly context: SandboxContext;
+  readonly kept: KeptRecord;
+  readonly vigil: Vigil;
+  readonly network: NetworkLink;
+  commands(): Commands;
+  /** Whether the sandbox is to be kept: a stream that closes while it ends is no loss. */
+  wanted(): boolean;
+  /** There is no way to its agent any more. */
+  onLost(reason: string): void;
+  /** It has ended, and nobody had let go of it. */
+  onExit(exit: MachineExit): void;
+}
+
+/** The VM of a sandbox while there is one: its machine, the stream to its agent, and what the host serves in it. */
+export class LiveMachine {
+  readonly #host: LiveMachineHost;
+  readonly #link: AgentLink;
+  readonly #folders: HostFolders;
+  #machine: Machine | undefined;
+
+  constructor(host: LiveMachineHost) {
+    const { context, kept, vigil } = host;
+    this.#host = host;
+    this.#folders = new HostFolders(directoryOf(context, kept.now.id), context.folderPolicy);
+    this.#link = new AgentLink({
+      vigil,
+      wanted: () => host.wanted(),
+      onAgain: async (agent, reason) => {
+        kept.tell("sandbox.reconnected", reason);
+        await this.goOn(agent);
+      },
+      onLost: (reason) => host.onLost(reason),
+    });
+  }
+
+  get machine(): Machine | undefined {
+    return this.#machine;
+  }
+
+  /** Undefined also for one that was found standing still. */
+  get agent(): AgentConnection | undefined {
+    return this.#link.agent;
+  }
+
+  /**
+   * Starts it, with the link to its network up.
+   * @param from a stored state, whose processes stand still until `goOn`. Default: a template
+   */
+  async launch(spans: Spans, operation: OperationContext, from?: StoredState): Promise<AgentConnection> {
+    const { context, kept, vigil, network } = this.#host;
+    if (from === undefined) this.#folders.begin();
+    const hears = {
+      ...vigil.hears,
+      onMachine: (machine: Machine) => kept.save({ machine: machine.record }),
+      mountFolder: (guest: AgentConnection, mount: FolderMount) =>
+        this.#mountFolder(guest, mount, operation.signal),
+    };
+    const { machine, agent } =
+      from === undefined
+        ? await startMachine(context, kept.now, spans, operation, hears)
+        : await startFromState(context, kept.now, from, spans, operation, hears);
+    this.#attach(machine);
+    this.#link.keep(machine, agent);
+    await spans.time("network", () => network.connected());
+    return agent;
+  }
+
+  /** Takes over one that an earlier daemon started. @returns its agent, unless it stands still */
+  async adopt(machine: Machine, paused: boolean): Promise<AgentConnection | undefined> {
+    if (paused) await machine.pause();
+    // That daemon may have died while it took its state.
+    else if (!(await machine.runs())) await machine.resume();
+    const agent = paused ? undefined : await this.#link.reach(machine);
+    await this.#host.network.adopt(this.#host.kept.now);
+    this.#attach(machine);
+    if (agent) await this.goOn(agent);
+    return agent;
+  }
+
+  /** The agent of one that was found standing still. */
+  async reach(): Promise<AgentConnection> {
+    const agent = await this.#link.reach(this.#machine!);
+    await this.goOn(agent);
+    return agent;
+  }
+
+  /**
+   * Goes on with the processes that its agent has; those that stand still go on.
+   * @param options `fresh`: the sandbox's log begins here: what it knows nothing of was told to another sandbox
+   */
+  async goOn(agent: AgentConnection, { fresh = false } = {}): Promise<void> {
+    const { kept } = this.#host;
+    const { folders = [], spec, hooksDue = false } = kept.now;
+    const served = this.#folders.adopt(agent, folders, spec.mounts);
+    await this.#host.commands().adopt(agent, served, fresh);
+    if (agent.info.frozen) await thaw(agent, hooksDue, (type, message) => kept.tell(type, message));
+    if (hooksDue) kept.save({ hooksDue: undefined });
+  }
+
+  /** From here on nothing of it concerns the sandbox. @returns the machine, which still runs */
+  release(): Machine | undefined {
+    const machine = this.#machine;
+    this.#machine = undefined;
+    this.#link.close();
+    this.#folders.close();
+    return machine;
+  }
+
+  /** It is gone: nothing is left of it in the record or on disk. */
+  forget(): void {
+    const { context, kept } = this.#host;
+    const { machine: _machine, uid, ...rest } = kept.now;
+    context.uids.release(uid);
+    kept.now = rest;
+    rmSync(runDirectoryOf(context, rest.id), { recursive: true, force: true });
+    forgetOrigin(directoryOf(context, rest.id));
+  }
+
+  /** Lets go of it without ending it. */
+  detach(): void {
+    this.#link.close();
+    this.#folders.close();
+    this.#machine?.detach();
+  }
+
+  #attach(machine: Machine): void {
+    this.#machine = machine;
+    this.#host.network.connect(machine);
+    void machine.exited.then((exit) => {
+      if (this.#machine === machine) this.#host.onExit(exit);
+    });
+  }
+
+  #mountFolder(agent: AgentConnection, mount: FolderMount, signal?: AbortSignal): Promise<void> {
+    const { kept } = this.#host;
+    const channel = this.#host.commands().numbers.take();
+    kept.save({ folders: [...(kept.now.folders ?? []), { channel, target: mount.target }] });
+    return this.#folders.mount(agent, channel, mount, signal);
+  }
+}

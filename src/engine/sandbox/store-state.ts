@@ -1,0 +1,94 @@
+import { constants } from "node:fs";
+import { copyFile, mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { SnapshotRequest } from "../../contract/index.ts";
+import type { AgentConnection } from "../guest/index.ts";
+import { PROTOCOL_VERSION } from "../guest/index.ts";
+import type { Machine } from "../machine/index.ts";
+import type { FinishOptions, StoredState } from "../state/index.ts";
+import { copyDisk } from "../volume/index.ts";
+import { captureSandbox } from "./capture.ts";
+import type { SandboxContext } from "./context.ts";
+import { linkLevels, overlaysOf } from "./disks.ts";
+import { directoryOf, shapeOf } from "./launch-vm.ts";
+import type { SandboxRecord } from "./record.ts";
+import { describeSandbox } from "./stored-sandbox.ts";
+import { slotsToCopy } from "./stored-volumes.ts";
+
+/** A sandbox as a state of its own: of one that runs all of it, of one that is stopped its disks. */
+
+export interface StateOptions {
+  name?: string | undefined;
+  volumes: SnapshotRequest["volumes"];
+  /** Whether those that begin with it do so while this one runs, so that volumes that nobody writes to are theirs too. */
+  now: boolean;
+  prepared?: SnapshotRequest["prepared"];
+  finish: FinishOptions;
+}
+
+/** For steps that tests break off. */
+export type Operation = "snapshot" | "fork";
+
+/** @throws `invalid_state` for volumes; what the disk or the guest fails with. The sandbox goes on then */
+export async function storeRunning(
+  context: SandboxContext,
+  record: SandboxRecord,
+  { machine, agent }: { machine: Machine; agent: AgentConnection },
+  options: StateOptions,
+  operation: Operation,
+): Promise<StoredState> {
+  const { name, volumes, now, prepared, finish } = options;
+  const volumeSlots = slotsToCopy(record, volumes, { sharesReadOnly: now });
+  const directory = directoryOf(context, record.id);
+  const reached = (step: string) => context.reached?.(`${operation}.${step}`);
+  await using draft = await context.states.draft();
+  const subject = { directory, machine, agent, uid: record.uid };
+  const { what } = await captureSandbox(subject, draft, { volumeSlots, reached });
+  const described = { ...(await describeSandbox(directory, record)), prepared };
+  const { generation, parent, machine: identity, memory } = what;
+  const stored = await draft.finish(
+    { kind: "running", name, parent, generation, machine: identity, record: described, memory },
+    finish,
+  );
+  await reached("stored");
+  return stored;
+}
+
+/** The disk of one that is stopped. */
+export async function storeStopped(
+  context: SandboxContext,
+  record: SandboxRecord,
+  { name, volumes, finish }: StateOptions,
+): Promise<StoredState> {
+  const volumeSlots = slotsToCopy(record, volumes, { sharesReadOnly: false });
+  const directory = directoryOf(context, record.id);
+  await using draft = await context.states.draft();
+  const overlays = await overlaysOf(directory);
+  // What it has written is in the one that it was left with; beside it the other is a throwaway.
+  const { file, levels } = overlays.find(({ role }) => role === "kept") ?? overlays[0]!;
+  const folder = join(draft.directory, "disks", "kept");
+  await linkLevels(folder, levels);
+  await copyFile(file, join(folder, String(levels.length)), constants.COPYFILE_FICLONE);
+  await copyVolumes(context, record, join(draft.directory, "volumes"), volumeSlots);
+  const { inputsOf } = await context.machines();
+  const machine = { ...(await inputsOf(shapeOf(record))), agentProtocol: PROTOCOL_VERSION };
+  return await draft.finish(
+    { kind: "stopped", name, generation: 0, machine, record: await describeSandbox(directory, record) },
+    finish,
+  );
+}
+
+async function copyVolumes(
+  context: SandboxContext,
+  { spec }: SandboxRecord,
+  folder: string,
+  slots: readonly number[],
+): Promise<void> {
+  if (slots.length === 0) return;
+  await mkdir(folder, { mode: 0o700 });
+  const mounts = spec.mounts.filter((mount) => mount.type === "volume");
+  for (const slot of slots) {
+    const { file } = await context.volumes.get(mounts[slot]!.name);
+    await copyDisk(file, join(folder, String(slot)));
+  }
+}

@@ -1,0 +1,72 @@
+import { join } from "node:path";
+import { SandboxError, type ShownSandboxSpec } from "../../contract/index.ts";
+import type { StoredState } from "../state/index.ts";
+import type { SandboxContext } from "./context.ts";
+import { volumesOf } from "./mounts.ts";
+
+/** The named volumes of a sandbox whose state is stored, and of those that begin with it. */
+
+/**
+ * Which volumes are to be copied with a state: all that the sandbox has, or none.
+ * @throws `invalid_state` if it has some whose contents would be another's, and nobody asked for copies
+ */
+export function slotsToCopy(
+  { name, spec }: { name: string; spec: ShownSandboxSpec },
+  volumes: "refuse" | "copy",
+  { sharesReadOnly }: { sharesReadOnly: boolean },
+): number[] {
+  const mounts = volumesOf(spec.mounts);
+  if (volumes === "copy") return mounts.map((_, slot) => slot);
+  const held = mounts.filter(({ readOnly }) => !readOnly || !sharesReadOnly);
+  if (held.length === 0) return [];
+  throw new SandboxError(
+    "invalid_state",
+    `sandbox '${name}' has the volume '${held[0]!.name}', which another sandbox would find changed`,
+    {
+      hint: "To give each its own copy: --volumes copy",
+      details: { volumes: held.map((mount) => mount.name) },
+    },
+  );
+}
+
+/**
+ * The specs of sandboxes that begin with a state: each with volumes of its own, made of the copies that the state has.
+ * @returns `discard` removes what was made
+ */
+export async function inheritVolumes(
+  context: SandboxContext,
+  stored: StoredState,
+  spec: ShownSandboxSpec,
+  names: readonly string[],
+): Promise<{ specs: ShownSandboxSpec[]; discard(): Promise<void> }> {
+  const copied = new Set(
+    stored.manifest.files.flatMap(({ path }) => /^volumes\/(\d+)$/.exec(path)?.[1] ?? []).map(Number),
+  );
+  const made: string[] = [];
+  const discard = async () => {
+    for (const volume of made) await context.volumes.remove(volume).catch(() => {});
+  };
+  const specs: ShownSandboxSpec[] = [];
+  try {
+    for (const name of names) {
+      let slot = -1;
+      const mounts: ShownSandboxSpec["mounts"] = [];
+      for (const mount of spec.mounts) {
+        if (mount.type !== "volume" || !copied.has(++slot)) {
+          mounts.push(mount);
+          continue;
+        }
+        const volume = `${mount.name}-${name}`.slice(0, 63);
+        await context.volumes.createFrom(volume, join(stored.directory, "volumes", String(slot)));
+        made.push(volume);
+        context.events.add({ type: "volume.created", message: volume });
+        mounts.push({ ...mount, name: volume });
+      }
+      specs.push({ ...spec, mounts });
+    }
+    return { specs, discard };
+  } catch (error) {
+    await discard();
+    throw error;
+  }
+}

@@ -1,0 +1,86 @@
+import type { AgentConnection } from "../guest/index.ts";
+import type { StoredState } from "../state/index.ts";
+import { captureSandbox } from "./capture.ts";
+import type { SandboxContext } from "./context.ts";
+import type { KeptRecord } from "./kept-record.ts";
+import { directoryOf } from "./launch-vm.ts";
+import type { LiveMachine } from "./live-machine.ts";
+import type { NetworkLink } from "./network-link.ts";
+import { Spans } from "./spans.ts";
+import { describeSandbox } from "./stored-sandbox.ts";
+import type { Vigil } from "./vigil.ts";
+
+/**
+ * A sandbox as a state on disk, with no VM. It keeps its place: name, disks, volumes, and its ports, whose first visitor wakes it. Its
+ * connections end with its VM.
+ */
+
+/** The parts of a sandbox that suspension has to do with. */
+export interface Suspension {
+  readonly context: SandboxContext;
+  readonly kept: KeptRecord;
+  readonly network: NetworkLink;
+  readonly vigil: Vigil;
+  readonly vm: LiveMachine;
+}
+
+export async function suspendSandbox(parts: Suspension, reason: string | undefined): Promise<void> {
+  const { context, kept, network, vigil, vm } = parts;
+  const { id, uid } = kept.now;
+  const directory = directoryOf(context, id);
+  const reached = (step: string) => context.reached?.(`suspend.${step}`);
+  await using draft = await context.states.draft();
+  const subject = { directory, machine: vm.machine!, agent: vm.agent!, uid };
+  const captured = await captureSandbox(subject, draft, { ends: true, reached });
+  const { memory, machine: identity, generation, parent } = captured.what;
+  let stored: StoredState;
+  try {
+    const record = await describeSandbox(directory, kept.now);
+    stored = await draft.finish(
+      { kind: "running", parent, generation, machine: identity, record, memory },
+      { durable: true },
+    );
+    await reached("stored");
+  } catch (error) {
+    await captured.goOn();
+    throw error;
+  }
+  kept.transition("suspended", { reason, suspendedIn: stored.id });
+  await reached("suspended");
+  vigil.rest();
+  await vm.release()!.kill();
+  vm.forget();
+  kept.save({});
+  // From now on whoever comes to a port of it has it loaded.
+  await network.close();
+  await network.adopt(kept.now);
+}
+
+/** It stays suspended if it cannot be loaded. */
+export async function wakeSandbox({ context, kept, vigil, vm }: Suspension): Promise<void> {
+  const spans = new Spans();
+  const stored = await context.states.get(kept.now.suspendedIn!);
+  const reached = (step: string) => context.reached?.(`wake.${step}`);
+  kept.now = { ...kept.now, uid: context.uids.acquire() };
+  let agent: AgentConnection;
+  try {
+    agent = await vm.launch(spans, {}, stored);
+    await reached("loaded");
+    // Its processes have done nothing yet: up to here it could be loaded again.
+    kept.transition("running", {
+      reason: undefined,
+      suspendedIn: undefined,
+      hooksDue: true,
+      timings: spans.list,
+    });
+  } catch (error) {
+    await vm.release()?.kill();
+    vm.forget();
+    kept.save({});
+    throw error;
+  }
+  await reached("running");
+  await vm.goOn(agent);
+  vigil.goOn(agent);
+  await context.states.remove(stored.id);
+}
