@@ -83,11 +83,18 @@ func (v *vm) Restore(r agent.Restore, mark func(string)) (fail *failure.Failure)
 		return fail
 	}
 	mark("generation")
-	if r.Network != nil {
-		if fail = v.link.Configure(r.Network); fail != nil {
+	if r.Network == nil && !v.link.Present() {
+		return nil // nor is there anybody to be connected to
+	}
+	if fail = v.link.Renew(r.Network); fail != nil {
+		return fail
+	}
+	mark("network")
+	if !r.KeepConnections {
+		if _, fail = network.ResetConnections(); fail != nil {
 			return fail
 		}
-		mark("network")
+		mark("connections")
 	}
 	return nil
 }

@@ -7,8 +7,11 @@ import type { KernelModule } from "./modules.ts";
  */
 export const MODULES = ["virtio_mmio", "virtio_console", "virtio_blk", "erofs", "overlay", "fuse"];
 
-/** What only a VM with a network interface needs; it is in a folder of its own, and inserted only there. */
-export const NETWORK_MODULES = ["virtio_net"];
+/**
+ * What only a VM with a network interface needs; it is in a folder of its own, and inserted only there. By `tcp_diag` the
+ * agent ends the connections of a VM that was loaded from another one's state (INET_DIAG_DESTROY is built in).
+ */
+export const NETWORK_MODULES = ["virtio_net", "tcp_diag"];
 
 const DIRECTORIES = ["dev", "proc", "sys", "run", "mnt", "newroot", "modules", "modules/network"];
 

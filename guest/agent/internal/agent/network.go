@@ -12,7 +12,7 @@ func parseNetwork(m wire.Item) (*network.Config, *failure.Failure) {
 		return nil, nil
 	}
 	mtu, _ := m.Get("mtu").Uint()
-	c := &network.Config{MTU: uint32(min(mtu, network.MaxMTU+1))}
+	c := &network.Config{MTU: uint32(min(mtu, network.MaxMTU+1)), MAC: address(m.Get("mac"))}
 	fail := each(m.Get("addresses"), func(item wire.Item) {
 		prefix, ok := item.Get("prefix").Uint()
 		if !ok || prefix > 128 {

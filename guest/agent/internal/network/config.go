@@ -23,6 +23,7 @@ const (
 // Config is what the host says of the interface.
 type Config struct {
 	MTU        uint32
+	MAC        []byte // of the interface; empty: the one that it has
 	Addresses  []Address
 	Gateways   []IP // default routes: at most one of each family
 	Neighbours []Neighbour
@@ -51,6 +52,9 @@ func (c *Config) Check() *failure.Failure {
 	}
 	if c.MTU < MinMTU || c.MTU > MaxMTU {
 		return bad("mtu must be 1280 to 65535 bytes")
+	}
+	if len(c.MAC) != 0 && (len(c.MAC) != 6 || c.MAC[0]&1 != 0) {
+		return bad("mac must have six bytes and be of one interface")
 	}
 	for _, n := range [...]int{len(c.Addresses), len(c.Gateways), len(c.Neighbours), len(c.DNS)} {
 		if n > MaxEntries {
@@ -98,14 +102,21 @@ func (c *Config) has(a Address) bool {
 
 // sameLink says whether two configurations make the same of the interface; the kernel knows nothing of DNS.
 func (c *Config) sameLink(o *Config) bool {
-	if c.MTU != o.MTU || len(c.Addresses) != len(o.Addresses) || len(c.Gateways) != len(o.Gateways) ||
-		len(c.Neighbours) != len(o.Neighbours) {
+	if !bytes.Equal(c.MAC, o.MAC) || len(c.Addresses) != len(o.Addresses) {
 		return false
 	}
 	for i, a := range c.Addresses {
 		if a.Prefix != o.Addresses[i].Prefix || !bytes.Equal(a.IP, o.Addresses[i].IP) {
 			return false
 		}
+	}
+	return c.sameUpward(o)
+}
+
+// sameUpward says whether two configurations differ in nothing but the interface's own addresses.
+func (c *Config) sameUpward(o *Config) bool {
+	if c.MTU != o.MTU || len(c.Gateways) != len(o.Gateways) || len(c.Neighbours) != len(o.Neighbours) {
+		return false
 	}
 	for i, g := range c.Gateways {
 		if !bytes.Equal(g, o.Gateways[i]) {
@@ -118,4 +129,14 @@ func (c *Config) sameLink(o *Config) bool {
 		}
 	}
 	return true
+}
+
+// withMAC is the same configuration, with this MAC address unless it has one.
+func (c *Config) withMAC(mac []byte) *Config {
+	if len(c.MAC) > 0 {
+		return c
+	}
+	with := *c
+	with.MAC = mac
+	return &with
 }

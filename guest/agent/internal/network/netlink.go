@@ -9,16 +9,20 @@ import (
 // so that the first that failed can be named. Numbers are in the machine's order, which is little-endian on all we run on.
 type batch struct {
 	bytes []byte
-	what  []string // of the message with this sequence number
+	what  []string // of the message with this sequence number; empty: it may fail
 	start int      // of the message that is being built
 }
 
 const (
-	header    = 16 // struct nlmsghdr
-	replyRoom = 8192
+	header = 16 // struct nlmsghdr
 	// answerSeconds bounds the wait for the kernel, which answers before the write returns.
 	answerSeconds = 5
 )
+
+// room takes what the kernel answers: all of it is called from the agent's one thread. The kernel makes no list's piece
+// larger than what the reader has room for, and none before the first read larger than a page. It is no local variable: so
+// much new memory costs 5 ms the first time under emulation.
+var room [8192]byte
 
 // begin opens a message; body is the family's fixed struct.
 func (b *batch) begin(what string, kind, flags uint16, body []byte) {
@@ -51,19 +55,20 @@ func (b *batch) close() {
 
 // run has the kernel carry the messages out. The error names the first that failed; those behind it were tried all the same.
 func (b *batch) run() error {
-	fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, syscall.NETLINK_ROUTE)
+	if len(b.what) == 0 {
+		return nil
+	}
+	fd, err := open(syscall.NETLINK_ROUTE)
 	if err != nil {
 		return err
 	}
 	defer syscall.Close(fd)
-	_ = syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &syscall.Timeval{Sec: answerSeconds})
 	if err := syscall.Sendto(fd, b.bytes, 0, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK}); err != nil {
 		return err
 	}
-	room := make([]byte, replyRoom)
 	var first error
 	for left := len(b.what); left > 0; {
-		n, err := read(fd, room)
+		n, err := read(fd, room[:])
 		if err != nil {
 			return err
 		}
@@ -92,11 +97,22 @@ func (b *batch) answers(m []byte) (count int, first error) {
 			if sequence := get32(m[8:]); sequence < uint32(len(b.what)) {
 				what = b.what[sequence]
 			}
-			first = errors.New(what + ": " + syscall.Errno(errno).Error())
+			if what != "" {
+				first = errors.New(what + ": " + syscall.Errno(errno).Error())
+			}
 		}
 		m = m[min((length+3)&^3, len(m)):]
 	}
 	return count, first
+}
+
+// open makes a socket of one of netlink's families.
+func open(family int) (int, error) {
+	fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, family)
+	if err == nil {
+		_ = syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &syscall.Timeval{Sec: answerSeconds})
+	}
+	return fd, err
 }
 
 func read(fd int, room []byte) (int, error) {
@@ -113,6 +129,8 @@ func append16(b []byte, v uint16) []byte { return append(b, byte(v), byte(v>>8))
 func append32(b []byte, v uint32) []byte {
 	return append(b, byte(v), byte(v>>8), byte(v>>16), byte(v>>24))
 }
+
+func put16(b []byte, v uint16) { b[0], b[1] = byte(v), byte(v>>8) }
 
 func put32(b []byte, v uint32) {
 	b[0], b[1], b[2], b[3] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"bytes"
 	"os"
 	"strings"
 	"syscall"
@@ -54,6 +55,8 @@ func TestCheck(t *testing.T) {
 		"prefix beyond its address":  func(c *Config) { c.Addresses[0].Prefix = 33 },
 		"two gateways of one family": func(c *Config) { c.Gateways[1] = IP{10, 0, 0, 3} },
 		"no gateway at all":          func(c *Config) { c.Gateways[1] = nil },
+		"an interface's short MAC":   func(c *Config) { c.MAC = make([]byte, 5) },
+		"a MAC address of many":      func(c *Config) { c.MAC = []byte{1, 0, 0, 0, 0, 1} },
 		"short MAC address":          func(c *Config) { c.Neighbours[0].MAC = make([]byte, 5) },
 		"name server of no bytes":    func(c *Config) { c.DNS[0] = nil },
 		"too many":                   func(c *Config) { c.DNS = make([]IP, MaxEntries+1) },
@@ -88,7 +91,7 @@ func TestSameLink(t *testing.T) {
 	}
 }
 
-func TestOneAddressMore(t *testing.T) {
+func TestOtherAddresses(t *testing.T) {
 	after := good()
 	own := Address{IP{10, 1, 0, 9}, 20}
 	after.Addresses = append([]Address{own}, after.Addresses...)
@@ -100,16 +103,55 @@ func TestOneAddressMore(t *testing.T) {
 	if err != nil || string(attributes[0].Value) != string(own.IP) {
 		t.Fatal(attributes, err)
 	}
-	for what, change := range map[string]func(*Config){
-		"another MTU":     func(c *Config) { c.MTU++ },
-		"one is gone":     func(c *Config) { c.Addresses = c.Addresses[:2] },
-		"another gateway": func(c *Config) { c.Gateways[0][3]++ },
-	} {
-		c := good()
-		c.Addresses = append([]Address{own}, c.Addresses...)
-		change(c)
-		if more, ok := onlyMoreAddresses(good(), c); ok {
-			t.Error(what, more)
+	after.Addresses = after.Addresses[:2]
+	expectKinds(t, commands(7, good(), after), syscall.RTM_DELADDR, syscall.RTM_NEWADDR,
+		syscall.RTM_NEWNEIGH, syscall.RTM_NEWROUTE, syscall.RTM_NEWROUTE)
+	if forgets(good(), after) {
+		t.Error("the neighbours are still there")
+	}
+}
+
+func TestAnotherMAC(t *testing.T) {
+	before, after := good(), good()
+	before.MAC, after.MAC = []byte{2, 0, 0, 0, 0, 8}, []byte{2, 0, 0, 0, 0, 9}
+	b := commands(7, before, after)
+	expectKinds(t, b, syscall.RTM_NEWLINK, syscall.RTM_NEWNEIGH, syscall.RTM_NEWADDR, syscall.RTM_DELADDR)
+	list, _ := syscall.ParseNetlinkMessage(b.bytes)
+	attributes, err := syscall.ParseNetlinkRouteAttr(&list[2])
+	if err != nil || !bytes.Equal(attributes[0].Value, v6(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, 9)) || list[2].Data[3] != syscall.RT_SCOPE_LINK {
+		t.Error(attributes, list[2].Data)
+	}
+	if !forgets(before, after) || forgets(before, before) {
+		t.Error("whether neighbours are forgotten")
+	}
+	// One that was there without being told of may be gone: that is no failure.
+	refused := append32(append16(append16(append32(nil, 36), syscall.NLMSG_ERROR), 0), 3)
+	refused = append(append32(append32(refused, 0), ^uint32(0)), make([]byte, 16)...)
+	if count, err := b.answers(refused); count != 1 || err != nil {
+		t.Error(count, err)
+	}
+}
+
+func TestParseMAC(t *testing.T) {
+	if mac, ok := parseMAC("02:6d:73:62:00:fF"); !ok || !bytes.Equal(mac, []byte{2, 0x6d, 0x73, 0x62, 0, 0xff}) {
+		t.Error(mac, ok)
+	}
+	for _, text := range []string{"", "02:6d:73:62:00", "02:6d:73:62:00:01:02", "2:6d:73:62:00:01", "02:6d:73:62:00:0g", "02:6d:73:62:00:+1"} {
+		if _, ok := parseMAC(text); ok {
+			t.Error(text)
+		}
+	}
+}
+
+func expectKinds(t *testing.T, b *batch, kinds ...uint16) {
+	t.Helper()
+	list, err := syscall.ParseNetlinkMessage(b.bytes)
+	if err != nil || len(list) != len(kinds) {
+		t.Fatal(list, err)
+	}
+	for i, kind := range kinds {
+		if list[i].Header.Type != kind {
+			t.Error(i, list[i].Header)
 		}
 	}
 }

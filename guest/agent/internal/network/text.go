@@ -1,6 +1,9 @@
 package network
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // String is the address's canonical spelling: RFC 5952 for IPv6, without its form for mapped IPv4.
 func (ip IP) String() string {
@@ -47,4 +50,17 @@ func longestZeros(ip IP) (from, to int) {
 		}
 	}
 	return from, to
+}
+
+// parseMAC reads six pairs of hexadecimal digits between colons.
+func parseMAC(text string) ([]byte, bool) {
+	mac := make([]byte, 0, 6)
+	for _, pair := range strings.Split(text, ":") {
+		n, err := strconv.ParseUint(pair, 16, 8)
+		if err != nil || len(pair) != 2 {
+			return nil, false
+		}
+		mac = append(mac, byte(n))
+	}
+	return mac, len(mac) == 6
 }
