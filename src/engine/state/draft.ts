@@ -41,6 +41,9 @@ export type Step = (typeof STEPS)[number];
 
 /** What a draft needs of its store. */
 export interface DraftHome {
+  anticipate(chain: MemoryChain): void;
+  /** Nothing of it is needed any more. */
+  forget(): Promise<void>;
   step(step: Step): Promise<void>;
   sumOf(path: string, options: { signal?: AbortSignal | undefined }): Promise<string>;
   /** Looks what sums are known of the files of this state. */
@@ -63,6 +66,14 @@ export class StateDraft implements AsyncDisposable {
     this.id = id;
     this.directory = directory;
     this.#home = home;
+  }
+
+  /**
+   * Says that the state will be loaded as soon as it is stored, and what it will inherit: all of its memory but its own level is made ready
+   * from now on, beside the capture of the machine.
+   */
+  anticipateLoading(chain: MemoryChain): void {
+    this.#home.anticipate(chain);
   }
 
   /**
@@ -93,7 +104,8 @@ export class StateDraft implements AsyncDisposable {
   }
 
   async discard(): Promise<void> {
-    if (!this.#published) await rm(this.directory, { recursive: true, force: true });
+    if (this.#published) return;
+    await Promise.all([rm(this.directory, { recursive: true, force: true }), this.#home.forget()]);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

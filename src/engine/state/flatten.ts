@@ -1,8 +1,9 @@
 import { mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
-import { type DeltaFiles, deltaFiles, type Run, writeRuns } from "./delta.ts";
+import { type DeltaFiles, deltaFiles, writeRuns } from "./delta.ts";
 import { DELTAS } from "./layout.ts";
 import { PageSources } from "./page-sources.ts";
+import { runsOf } from "./segments.ts";
 import { writeFully } from "./write-fully.ts";
 
 /**
@@ -23,16 +24,5 @@ export async function flatten(
     await writeFully(file, bytes, at);
     at += bytes.length;
   }
-  return await writeRuns(runs, joined(sources.segments));
-}
-
-/** Runs that touch are one, whatever level they come from. */
-function joined(segments: readonly Run[]): Run[] {
-  const runs: Run[] = [];
-  for (const { page, count } of segments) {
-    const last = runs.at(-1);
-    if (last !== undefined && last.page + last.count === page) last.count += count;
-    else runs.push({ page, count });
-  }
-  return runs;
+  return await writeRuns(runs, runsOf(sources.segments));
 }

@@ -3,12 +3,12 @@
  * that load, kept a while for those who come next, and never trusted by another process: a sweep removes them.
  */
 
-import { chmod, copyFile, mkdir, rm, stat } from "node:fs/promises";
+import { chmod, copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
-import { chainOf } from "./chain.ts";
+import { chainOf, type MemoryChain } from "./chain.ts";
 import { MEMORY_FILE, STATE_FILE } from "./layout.ts";
-import { materialise } from "./materialise.ts";
+import { applyLevels, materialise } from "./materialise.ts";
 import { allSettled } from "./page-sources.ts";
 import { storing } from "./storage-error.ts";
 import { type StoredState, titleOf } from "./verify.ts";
@@ -39,6 +39,8 @@ export class LoadableStates {
   readonly #check: (state: StoredState) => Promise<void>;
   /** By id of the state; the one that was asked for last stands last. */
   readonly #entries = new Map<string, Entry>();
+  /** Memories without their last level, by id of the state to be. */
+  readonly #anticipated = new Map<string, { directory: string; ready: Promise<void> }>();
   #count = 0;
 
   /** @param check throws if the state cannot be trusted; called for each making */
@@ -68,8 +70,23 @@ export class LoadableStates {
     );
   }
 
+  /**
+   * Begins to make the memory of a state that is not stored yet: all but its own level. What it costs is spent while its machine is
+   * captured, not while a VMM waits for it.
+   */
+  anticipate(id: string, chain: MemoryChain): void {
+    const directory = this.#newDirectory(id);
+    const ready = mkdir(directory, { mode: 0o700 }).then(() =>
+      materialise(chain.base, chain.deltas, join(directory, MEMORY_FILE)),
+    );
+    // Whoever needs it makes it anew then.
+    ready.catch(() => {});
+    this.#anticipated.set(id, { directory, ready });
+  }
+
   /** The state goes. Whoever loads from it now may finish. */
   async drop(id: string): Promise<void> {
+    await this.#dropAnticipated(id);
     const entry = this.#entries.get(id);
     if (entry === undefined) return;
     this.#retire(id, entry);
@@ -83,7 +100,7 @@ export class LoadableStates {
       this.#entries.set(state.id, known);
       return known;
     }
-    const directory = join(this.#directory, `${state.id}.${this.#count++}${LOADABLE_SUFFIX}`);
+    const directory = this.#newDirectory(state.id);
     const entry: Entry = { directory, made: this.#make(state, directory), leases: 0, retired: false };
     this.#entries.set(state.id, entry);
     entry.made.catch(() => this.#retire(state.id, entry));
@@ -95,11 +112,51 @@ export class LoadableStates {
       throw new SandboxError("invalid_state", `state '${titleOf(state)}' holds no memory, only disks`);
     }
     // Side by side, and nobody gets the one before the other has ended well.
-    const making = build(state, state.manifest.memory.levels.length, directory);
+    const making = this.#build(state, state.manifest.memory.levels.length, directory);
     const [checked, made] = await Promise.allSettled([this.#check(state), making]);
     if (checked.status === "rejected") throw checked.reason;
     if (made.status === "rejected") throw made.reason;
     return marksOf(directory);
+  }
+
+  async #build(state: StoredState, levels: number, directory: string): Promise<void> {
+    await storing(`loading state '${titleOf(state)}'`, async () => {
+      await mkdir(directory, { mode: 0o700 });
+      const chain = chainOf(state.directory, levels);
+      const files = [join(directory, MEMORY_FILE), join(directory, STATE_FILE)] as const;
+      await allSettled([
+        this.#materialise(state.id, chain, files[0]),
+        copyFile(join(state.directory, STATE_FILE), files[1]),
+      ]);
+      // For VMMs, each of which has a uid of its own and sees this folder only; the folder above keeps others out.
+      await Promise.all([...files.map((file) => chmod(file, 0o444)), chmod(directory, 0o755)]);
+    });
+  }
+
+  async #materialise(id: string, { base, deltas }: MemoryChain, memory: string): Promise<void> {
+    const begun = this.#anticipated.get(id);
+    const ready = await begun?.ready.then(
+      () => true,
+      () => false,
+    );
+    if (begun !== undefined && ready) {
+      // The last level has all that was written since; or, where levels were made one, all that was ever written.
+      await rename(join(begun.directory, MEMORY_FILE), memory);
+      await applyLevels(deltas.slice(-1), memory);
+    } else await materialise(base, deltas, memory);
+    await this.#dropAnticipated(id);
+  }
+
+  async #dropAnticipated(id: string): Promise<void> {
+    const begun = this.#anticipated.get(id);
+    if (begun === undefined) return;
+    this.#anticipated.delete(id);
+    await begun.ready.catch(() => {});
+    await rm(begun.directory, { recursive: true, force: true });
+  }
+
+  #newDirectory(id: string): string {
+    return join(this.#directory, `${id}.${this.#count++}${LOADABLE_SUFFIX}`);
   }
 
   #lent(entry: Entry): LoadableState {
@@ -129,20 +186,6 @@ export class LoadableStates {
     await made.catch(() => {});
     await rm(directory, { recursive: true, force: true });
   }
-}
-
-async function build(state: StoredState, levels: number, directory: string): Promise<void> {
-  await storing(`loading state '${titleOf(state)}'`, async () => {
-    await mkdir(directory, { mode: 0o700 });
-    const { base, deltas } = chainOf(state.directory, levels);
-    const files = [join(directory, MEMORY_FILE), join(directory, STATE_FILE)] as const;
-    await allSettled([
-      materialise(base, deltas, files[0]),
-      copyFile(join(state.directory, STATE_FILE), files[1]),
-    ]);
-    // For VMMs, each of which has a uid of its own and sees this folder only; the folder above keeps others out.
-    await Promise.all([...files.map((file) => chmod(file, 0o444)), chmod(directory, 0o755)]);
-  });
 }
 
 /** Changes with whatever is done to one of the files. */

@@ -1,17 +1,22 @@
 /** Makes one file of a chain: what a VMM maps as its memory. */
 
 import { execFile } from "node:child_process";
-import { open, stat } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { promisify } from "node:util";
 import { SandboxError } from "../../contract/index.ts";
 import { type DeltaFiles, PAGE_BYTES } from "./delta.ts";
 import { allSettled, PageSources } from "./page-sources.ts";
+import { runsOf } from "./segments.ts";
 import { diskFull } from "./storage-error.ts";
 import { writeFully } from "./write-fully.ts";
 
 const run = promisify(execFile);
 /** Copying 64 GiB from and to a slow disk takes as long. */
 const COPY_DEADLINE_MS = 600_000;
+
+export interface MaterialiseOptions {
+  signal?: AbortSignal | undefined;
+}
 
 /**
  * Writes the memory of `base` with `deltas` (oldest first) on it to `target`, which must not exist. It has holes where the base has
@@ -23,21 +28,27 @@ export async function materialise(
   base: string,
   deltas: readonly DeltaFiles[],
   target: string,
-  options: { signal?: AbortSignal | undefined } = {},
+  options: MaterialiseOptions = {},
 ): Promise<void> {
-  const { size } = await stat(base);
-  await using sources = await PageSources.open(deltas, size);
   await copySparse(base, target, options.signal);
+  await applyLevels(deltas, target, options);
+}
+
+/** Writes levels (oldest first) over the memory in `target`. @throws as `materialise` */
+export async function applyLevels(
+  deltas: readonly DeltaFiles[],
+  target: string,
+  { signal }: MaterialiseOptions = {},
+): Promise<void> {
   await using memory = await open(target, "r+");
-  // Level by level, so that pages which lie together in a file are read together. No page is in two segments.
-  const segments = sources.segments.toSorted((a, b) => a.level - b.level || a.from - b.from);
-  for await (const batch of sources.read(segments)) {
-    if (options.signal?.aborted) throw cancelled(options.signal.reason);
+  await using sources = await PageSources.open(deltas, (await memory.stat()).size);
+  for await (const { segments, bytes } of sources.read(sources.segments)) {
+    if (signal?.aborted) throw cancelled(signal.reason);
     let from = 0;
-    const writes = batch.segments.map(({ page, count }) => {
-      const bytes = batch.bytes.subarray(from, from + count * PAGE_BYTES);
-      from += bytes.length;
-      return writeFully(memory, bytes, page * PAGE_BYTES);
+    const writes = runsOf(segments).map(({ page, count }) => {
+      const part = bytes.subarray(from, from + count * PAGE_BYTES);
+      from += part.length;
+      return writeFully(memory, part, page * PAGE_BYTES);
     });
     await allSettled(writes);
   }

@@ -36,6 +36,19 @@ export function overlay(below: readonly Segment[], above: readonly Segment[]): S
   return merged;
 }
 
+/** Pages that lie one after the other in memory are one run, whatever level they come from. */
+export function runsOf(
+  segments: readonly Pick<Segment, "page" | "count">[],
+): { page: number; count: number }[] {
+  const runs: { page: number; count: number }[] = [];
+  for (const { page, count } of segments) {
+    const last = runs.at(-1);
+    if (last !== undefined && last.page + last.count === page) last.count += count;
+    else runs.push({ page, count });
+  }
+  return runs;
+}
+
 /** What is left of a segment behind its first `pages`. */
 function cut({ page, count, level, from }: Segment, pages: number): Segment {
   return { page: page + pages, count: count - pages, level, from: from + pages };

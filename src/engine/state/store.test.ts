@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { chainOf } from "./chain.ts";
 import { deltaFiles } from "./delta.ts";
 import { STEPS, type Step } from "./draft.ts";
 import { applied, bytesOf, fill, machine, memoryOf, type Pages, workspace } from "./state.test-support.ts";
@@ -151,6 +152,44 @@ test("one memory is made for all who load at the same time, and another when som
   for (const { release } of loads) await release();
   await loads[0]!.release();
   expect(existsSync(file)).toBe(false);
+});
+
+test("a memory that was begun before the state was stored is the same, levels made one or not", async () => {
+  await using ws = await workspace();
+  const { states, memories } = await line(ws, 4);
+  let [from, pages] = [states[0]!, memories[0]!];
+  const counts = new Set<number>();
+  for (let i = 0; i < 6; i++) {
+    const changes = new Map([
+      [i, 200],
+      [40, 100 + i],
+    ]);
+    const draft = await ws.store.draft();
+    draft.anticipateLoading(chainOf(from.directory, from.manifest.memory!.levels.length));
+    from = await draft.finish(await fill(draft, { from, changes }), { durable: i % 2 === 0 });
+    pages = applied(pages, changes);
+    counts.add(from.manifest.memory!.levels.length);
+    expect((await memoryOf(ws.store, from)).equals(bytesOf(pages)), `state ${i}`).toBe(true);
+  }
+  expect([...counts].sort()).toEqual([1, 2, 3, 4]);
+});
+
+test("a memory that was begun in vain is removed, and one that failed is made anew", async () => {
+  await using ws = await workspace();
+  const base = await ws.base(zeros);
+  const draft = await ws.store.draft();
+  draft.anticipateLoading({ base, deltas: [] });
+  await draft.discard();
+  expect(await readdir(ws.directory)).toEqual([]);
+
+  const other = await ws.store.draft();
+  other.anticipateLoading({ base: join(ws.folder, "nowhere"), deltas: [] });
+  const state = await other.finish(await fill(other, { base, changes: new Map([[1, 9]]) }), {
+    durable: false,
+  });
+  expect((await memoryOf(ws.store, state)).equals(bytesOf(applied(zeros, new Map([[1, 9]]))))).toBe(true);
+  await ws.store.remove(state.id);
+  expect(await readdir(ws.directory)).toEqual([]);
 });
 
 test("memories that nobody loads from are kept for a while, the latest few", async () => {

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { SandboxError } from "../../contract/index.ts";
@@ -8,11 +8,11 @@ import { StateDraft, type Step } from "./draft.ts";
 import { syncPath } from "./durable.ts";
 import { type ExportOptions, exportState } from "./export.ts";
 import { checkUnpacked, type ImportOptions, unpack } from "./import.ts";
-import { STATE_ID } from "./layout.ts";
+import { MANIFEST_FILE, STATE_ID } from "./layout.ts";
 import { type LoadableState, LoadableStates } from "./loadable.ts";
 import { damagedState, readManifest, type StateManifest } from "./manifest.ts";
 import { storing } from "./storage-error.ts";
-import { KnownSums } from "./sums.ts";
+import { contentMark, KnownSums } from "./sums.ts";
 import { contentMarks, type StoredState, titleOf, verifyState } from "./verify.ts";
 
 export interface StateStoreOptions {
@@ -37,6 +37,8 @@ export class StateStore {
   readonly #loadable: LoadableStates;
   /** Marks of the states whose files this process has written or checked. */
   readonly #trusted = new Map<string, string>();
+  /** Manifests that were read before, and the marks of their files then: `list` reads all that there are. */
+  readonly #manifests = new Map<string, { mark: string; manifest: StateManifest }>();
   /** States appear one after the other, so that of two with the same name one is the first. */
   #publishing: Promise<unknown> = Promise.resolve();
 
@@ -52,6 +54,8 @@ export class StateStore {
     const directory = this.#path(`${id}.partial`);
     await storing("storing a state", () => mkdir(directory, { mode: 0o700 }));
     return new StateDraft(id, directory, {
+      anticipate: (chain) => this.#loadable.anticipate(id, chain),
+      forget: () => this.#loadable.drop(id),
       step: (step) => this.#step(step),
       sumOf: (path, options) => this.#sums.of(path, options),
       learnSums: (parent) => this.#learnSums(parent),
@@ -81,6 +85,7 @@ export class StateStore {
       throw error.code === "ENOENT" ? missing(ref) : error;
     });
     this.#trusted.delete(id);
+    this.#manifests.delete(id);
     await Promise.all([this.#loadable.drop(id), rm(doomed, { recursive: true, force: true })]);
   }
 
@@ -100,6 +105,7 @@ export class StateStore {
 
   /** Reads every file and compares it with the manifest. @throws `internal` naming the damaged file, `cancelled` */
   async verify(state: StoredState, options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    this.#manifests.delete(state.id);
     const marks = await contentMarks(state);
     await verifyState(await this.#open(state.id), options);
     this.#trusted.set(state.id, marks);
@@ -193,8 +199,18 @@ export class StateStore {
 
   async #open(id: string): Promise<StoredState> {
     const directory = this.#path(id);
+    const mark = await stat(join(directory, MANIFEST_FILE), { bigint: true }).then(
+      contentMark,
+      () => undefined,
+    );
+    const known = this.#manifests.get(id);
+    if (known !== undefined && known.mark === mark) return { id, directory, manifest: known.manifest };
     const manifest = await readManifest(directory, id);
-    if (manifest !== undefined) return { id, directory, manifest };
+    if (manifest !== undefined) {
+      if (mark !== undefined) this.#manifests.set(id, { mark, manifest });
+      return { id, directory, manifest };
+    }
+    this.#manifests.delete(id);
     throw existsSync(directory) ? damagedState(id, "manifest.json is missing") : missing(id);
   }
 
