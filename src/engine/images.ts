@@ -38,7 +38,7 @@ export function imagesApi(sources: ImageSources, sandboxes: SandboxManager): Ima
   const { store, client, credentials, builder, buildCache } = sources;
   const usersOf = ({ digest }: StoredImage) =>
     sandboxes.list().flatMap(({ imageDigest, name }) => (imageDigest === digest ? [name] : []));
-  const sweep = () => store.sweep({ inUse: sandboxes.imagesInUse() });
+  const sweep = async () => store.sweep({ inUse: await sandboxes.imagesInUse() });
 
   return {
     async list() {
@@ -151,7 +151,7 @@ export function imagesApi(sources: ImageSources, sandboxes: SandboxManager): Ima
 
     async usage() {
       const { images, layers, other, totalBytes, quotaBytes } = await store.usage({
-        inUse: sandboxes.imagesInUse(),
+        inUse: await sandboxes.imagesInUse(),
       });
       return {
         images,

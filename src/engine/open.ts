@@ -104,7 +104,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   await Promise.all([machineRoom.sweep(), volumes.sweep()]);
   await states.sweep(sandboxes.statesInUse());
   await sandboxes.adopt();
-  await images.sweep({ inUse: sandboxes.imagesInUse() });
+  await images.sweep({ inUse: await sandboxes.imagesInUse() });
 
   return {
     home,

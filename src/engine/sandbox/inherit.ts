@@ -1,7 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { type RestoreChanges, restoredSpec, type SandboxInfo } from "../../contract/index.ts";
+import { type RestoreChanges, restoredSpec, SandboxError, type SandboxInfo } from "../../contract/index.ts";
 import type { OperationContext } from "../engine.ts";
 import { diskLevels, type StoredState } from "../state/index.ts";
 import type { SandboxContext } from "./context.ts";
@@ -47,7 +47,17 @@ export async function inheritState(
   const spec = restoredSpec(parent.spec, changes);
   const running = stored.manifest.kind === "running";
   if (running) await assertLoadable(context, { spec }, stored);
-  const image = await context.images.get(parent.imageDigest);
+  const image = await context.images.get(parent.imageDigest).catch((cause) => {
+    throw new SandboxError(
+      "not_found",
+      `the image '${spec.image}' that the stored sandbox stands on is not here`,
+      {
+        hint: `It has to be this one: ${parent.imageDigest}. Pull, load or build it.`,
+        details: { image: spec.image, imageDigest: parent.imageDigest },
+        cause,
+      },
+    );
+  });
   const { names, release } = registry.reserveNames(name, count);
   const made: Sandbox[] = [];
   const volumes = await inheritVolumes(context, stored, spec, names);

@@ -23,7 +23,7 @@ import type {
   SandboxNetworkControl,
   SandboxProcesses,
 } from "../engine.ts";
-import { type Digest, EMPTY_CONFIG } from "../image/index.ts";
+import { type Digest, EMPTY_CONFIG, isDigest } from "../image/index.ts";
 import type { StoredState } from "../state/index.ts";
 import type { VolumeUse } from "../volume/index.ts";
 import type { SandboxContext } from "./context.ts";
@@ -40,6 +40,7 @@ import { type SandboxRecord, sandboxRecord, volumesOfUnreadable } from "./record
 import { SandboxRegistry } from "./registry.ts";
 import type { Sandbox } from "./sandbox.ts";
 import type { SnapshotMaker } from "./snapshots.ts";
+import { imageOf } from "./stored-sandbox.ts";
 import { sweep } from "./sweep.ts";
 
 /** All sandboxes of a home: makes them, finds them, and takes them over from a daemon that died. */
@@ -254,8 +255,11 @@ export class SandboxManager implements Sandboxes, SnapshotMaker {
     return this.registry.volumeUsers(volume);
   }
 
-  imagesInUse(): Digest[] {
-    return this.registry.imagesInUse();
+  /** Digests of the images that sandboxes stand on, those of stored states too. */
+  async imagesInUse(): Promise<Digest[]> {
+    const states = await this.context.states.list();
+    const stored = states.map(({ manifest }) => imageOf(manifest.record)).filter(isDigest);
+    return [...this.registry.imagesInUse(), ...stored];
   }
 
   /** Ids of the states that sandboxes are suspended in, by what is written down. */

@@ -1,11 +1,5 @@
 import type { Readable } from "node:stream";
-import {
-  type RestoreRequest,
-  SandboxError,
-  type SandboxInfo,
-  type SnapshotInfo,
-  type SnapshotRequest,
-} from "../../contract/index.ts";
+import type { RestoreRequest, SandboxInfo, SnapshotInfo, SnapshotRequest } from "../../contract/index.ts";
 import type { ByteStream, OperationContext, Snapshots } from "../engine.ts";
 import type { StoredState } from "../state/index.ts";
 import type { SandboxContext } from "./context.ts";
@@ -82,17 +76,21 @@ export class SnapshotService implements Snapshots {
     ref: string,
     options: { passphrase?: string; signal?: AbortSignal } = {},
   ): Promise<ByteStream> {
-    void options;
-    throw new SandboxError("unsupported", `snapshot '${ref}' cannot be exported yet`);
+    return this.#context.states.export(await this.#context.states.get(ref), options);
   }
 
   async import(
     file: Readable,
     options: OperationContext & { name?: string; passphrase?: string } = {},
   ): Promise<SnapshotInfo> {
-    void options;
-    file.destroy();
-    throw new SandboxError("unsupported", "snapshots cannot be imported yet");
+    const { onProgress, ...rest } = options;
+    const stored = await this.#context.states.import(file, {
+      ...rest,
+      onProgress: (bytes) =>
+        onProgress?.({ task: `importing a snapshot: ${Math.floor(bytes / 2 ** 20)} MiB` }),
+    });
+    this.#tell("imported", stored);
+    return toSnapshotInfo(stored);
   }
 
   async #freeName(sandbox: string): Promise<string> {

@@ -54,6 +54,12 @@ export function readStoredSandbox(record: unknown): StoredSandbox {
   });
 }
 
+/** Digest of the image that a stored sandbox stands on; empty if it cannot be told. */
+export function imageOf(record: unknown): string {
+  const parsed = z.object({ sandbox: z.object({ imageDigest: z.string() }) }).safeParse(record);
+  return parsed.data?.sandbox.imageDigest ?? "";
+}
+
 /** Puts what is kept beside the record into the folder of a sandbox that begins with it. */
 export async function settleStored(directory: string, { processes, journals }: StoredSandbox): Promise<void> {
   if (processes !== undefined) await writeFile(join(directory, PROCESSES_FILE), processes, { mode: 0o600 });
