@@ -11,6 +11,7 @@ import { MEMORY_FILE, STATE_FILE } from "./layout.ts";
 import { applyLevels, materialise } from "./materialise.ts";
 import { allSettled } from "./page-sources.ts";
 import { storing } from "./storage-error.ts";
+import { contentMark } from "./sums.ts";
 import { type StoredState, titleOf } from "./verify.ts";
 
 /** Ends the names of these folders, which begin with the state's id. */
@@ -188,13 +189,10 @@ export class LoadableStates {
   }
 }
 
-/** Changes with whatever is done to one of the files. */
+/** Changes when one of the files is written to or replaced; not with links, which those who loaded from them keep. */
 async function marksOf(directory: string): Promise<string> {
   const marks = [MEMORY_FILE, STATE_FILE].map((name) =>
-    stat(join(directory, name), { bigint: true }).then(
-      ({ ino, size, ctimeNs }) => `${ino}:${size}:${ctimeNs}`,
-      () => "missing",
-    ),
+    stat(join(directory, name), { bigint: true }).then(contentMark, () => "missing"),
   );
   return (await Promise.all(marks)).join(" ");
 }

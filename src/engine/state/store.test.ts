@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { link, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { chainOf } from "./chain.ts";
@@ -144,6 +144,11 @@ test("one memory is made for all who load at the same time, and another when som
   expect((await readdir(directory!)).sort()).toEqual(["memory", "state"]);
   const file = join(directory!, "memory");
   const good = await readFile(file);
+  // Sandboxes keep what they were loaded from.
+  await link(file, join(ws.folder, "kept"));
+  const again = await ws.store.loadable(state!);
+  expect(again.directory).toBe(directory);
+  await again.release();
   await rm(file);
   await writeFile(file, Buffer.alloc(good.length, 0xee));
   expect((await memoryOf(ws.store, state!)).equals(good)).toBe(true);
