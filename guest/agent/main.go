@@ -14,6 +14,7 @@ import (
 	"microsandbox/agent/internal/builtin"
 	"microsandbox/agent/internal/cgroup"
 	"microsandbox/agent/internal/failure"
+	"microsandbox/agent/internal/hooks"
 	"microsandbox/agent/internal/link"
 	"microsandbox/agent/internal/monitor"
 	"microsandbox/agent/internal/process"
@@ -32,6 +33,9 @@ const (
 
 func main() {
 	if code, is := builtin.Run(os.Args); is {
+		os.Exit(code)
+	}
+	if code, is := hooks.Run(os.Args); is {
 		os.Exit(code)
 	}
 	process.Launch(os.Args)

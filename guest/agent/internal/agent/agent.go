@@ -71,6 +71,8 @@ type Agent struct {
 	document   wire.Document
 	shutdown   shutdown
 	standstill standstill
+	hostname   string
+	generation uint64 // as the last restore told
 	logs       logs
 	memory     memory
 }
@@ -86,6 +88,7 @@ type Settings struct {
 	Groups *cgroup.Groups
 	// Freezer makes user processes stand still; nil: nothing can.
 	Freezer Freezer
+	Hooks   HookSettings
 }
 
 // New makes an agent that answers on a port.
@@ -108,7 +111,7 @@ func New(s Settings) (*Agent, error) {
 	}
 	a.table.Childless = a.childless
 	a.shutdown.init(a)
-	a.standstill.init(a, s.Freezer)
+	a.standstill.init(a, s.Freezer, s.Hooks)
 	l.BeforeWait = func() {
 		a.link.Flush()
 		a.shutdown.check()

@@ -9,10 +9,14 @@ import (
 	"testing"
 
 	"microsandbox/agent/internal/builtin"
+	"microsandbox/agent/internal/hooks"
 )
 
 // TestMain lets the test's own executable be the program that the agent's is in a VM.
 func TestMain(m *testing.M) {
+	if code, is := hooks.Run(os.Args); is {
+		os.Exit(code)
+	}
 	if code, is := builtin.Run(os.Args); is {
 		os.Exit(code)
 	}

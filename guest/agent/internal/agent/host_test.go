@@ -124,9 +124,10 @@ func newHost(t *testing.T) *host {
 	return h
 }
 
-func newSilentHost(t *testing.T) *host { return newHostWith(t, nil) }
+func newSilentHost(t *testing.T) *host { return newHostWith(t, Settings{}) }
 
-func newHostWith(t *testing.T, freezer Freezer) *host {
+// newHostWith starts an agent with a freezer and hooks of the test's own, if it has any.
+func newHostWith(t *testing.T, s Settings) *host {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +135,8 @@ func newHostWith(t *testing.T, freezer Freezer) *host {
 	_ = syscall.SetNonblock(fds[1], true)
 	_ = syscall.SetsockoptTimeval(fds[0], syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &syscall.Timeval{Sec: int64(patience / time.Second)})
 	h := &host{t: t, fd: fds[0], port: &socketPort{fd: fds[1]}, vm: &fakeVM{upper: -1}, done: make(chan error, 1)}
-	a, err := New(Settings{Port: h.port, VM: h.vm, Boot: "boot", Budget: 64 << 20, Warm: 4, Freezer: freezer})
+	s.Port, s.VM, s.Boot, s.Budget, s.Warm = h.port, h.vm, "boot", 64<<20, 4
+	a, err := New(s)
 	if err != nil {
 		t.Fatal(err)
 	}

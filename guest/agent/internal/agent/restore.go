@@ -20,7 +20,7 @@ type Restore struct {
 
 // restore answers once nothing is left in the VM that another one of the same state has too.
 func (a *Agent) restore(id uint64, m wire.Item) {
-	if a.phase != running || a.standstill.pace != frozen {
+	if a.phase != running || a.standstill.pace != frozen || a.standstill.hooks.running {
 		a.replyError(id, failure.New(failure.InvalidState, "restore: user processes do not stand still"))
 		return
 	}
@@ -34,7 +34,7 @@ func (a *Agent) restore(id uint64, m wire.Item) {
 		a.replyError(id, fail)
 		return
 	}
-	a.phase = running
+	a.phase, a.hostname, a.generation = running, r.Hostname, r.Generation
 	a.reseeded(id, steps)
 }
 

@@ -58,7 +58,7 @@ func (a *Agent) setup(id uint64, m wire.Item) {
 		a.replyError(id, fail)
 		return
 	}
-	a.phase = running
+	a.phase, a.hostname = running, s.Hostname
 	a.table.Upper = a.vm.Upper()
 	a.reseeded(id, steps)
 }

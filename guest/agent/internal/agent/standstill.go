@@ -30,6 +30,7 @@ type standstill struct {
 	id         uint64 // of the request that is not answered yet
 	connection uint64
 	timer      *loop.Timer
+	hooks      hooking // while they run, processes stand still
 }
 
 // pace is how far user processes are.
@@ -47,9 +48,10 @@ const haste = 3 * time.Millisecond
 // maxFreeze keeps the host's number within a timer's.
 const maxFreeze = time.Hour
 
-func (s *standstill) init(a *Agent, user Freezer) {
+func (s *standstill) init(a *Agent, user Freezer, hooks HookSettings) {
 	s.agent, s.user = a, user
 	s.timer = loop.NewTimer(s.late)
+	s.hooks.init(a, hooks, s.hooksOver)
 }
 
 // freeze is answered when every user process stands still.
@@ -66,6 +68,8 @@ func (s *standstill) freeze(id uint64, m wire.Item) {
 		fail = failure.New(failure.Unsupported, "freeze: the guest has no control groups")
 	case s.pace == freezing:
 		fail = failure.New(failure.InvalidState, "freeze: it is under way already")
+	case s.hooks.running:
+		fail = failure.New(failure.InvalidState, "freeze: hooks are running, and then processes go on")
 	case s.pace == frozen:
 		a.link.End(a.reply(id, 0))
 		return
@@ -138,19 +142,55 @@ func (s *standstill) unwatch() {
 	s.agent.loop.Disarm(s.timer)
 }
 
-// thaw has user processes go on.
-func (s *standstill) thaw(id uint64, _ wire.Item) {
+// thaw has user processes go on, after the sandbox's hooks if the host wants them.
+func (s *standstill) thaw(id uint64, m wire.Item) {
 	a := s.agent
-	if a.phase == broken {
+	wanted := m.Get("hooks").True()
+	switch {
+	case a.phase == broken:
 		a.replyError(id, failure.New(failure.InvalidState, "the sandbox is unusable: what it was to become has failed"))
 		return
+	case !s.hooks.running:
+	case !wanted:
+		s.hooks.late() // which has processes go on
+	case s.connection == a.connection:
+		a.replyError(id, failure.New(failure.InvalidState, "thaw: hooks are running already"))
+		return
+	default: // for a host that is gone
+		s.id, s.connection = id, a.connection
+		return
+	}
+	if wanted && s.pace == frozen {
+		started, fail := s.hooks.start()
+		if fail != nil {
+			a.replyError(id, fail)
+			return
+		}
+		if started {
+			s.id, s.connection = id, a.connection
+			return
+		}
 	}
 	s.end()
-	a.link.End(wire.AppendArray(wire.AppendText(a.reply(id, 1), "hooks"), 0))
+	a.link.End(appendHooks(wire.AppendText(a.reply(id, 1), "hooks"), nil))
+}
+
+// hooksOver is called when the hooks have run.
+func (s *standstill) hooksOver() {
+	s.end()
+	if a := s.agent; s.connection == a.connection {
+		a.link.End(appendHooks(wire.AppendText(a.reply(s.id, 1), "hooks"), s.hooks.reports.Results))
+	}
 }
 
 // end has user processes go on, whatever they did.
 func (s *standstill) end() {
+	if s.hooks.running {
+		s.hooks.abort()
+		if s.connection == s.agent.connection {
+			s.agent.replyError(s.id, failure.New(failure.InvalidState, "thaw: the sandbox is shutting down"))
+		}
+	}
 	switch s.pace {
 	case freezing:
 		s.giveUp(failure.New(failure.InvalidState, "freeze: processes were told to go on meanwhile"))

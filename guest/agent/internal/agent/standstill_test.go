@@ -40,6 +40,10 @@ func (f *fakeFreezer) rest() {
 }
 
 func newFreezableHost(t *testing.T) (*host, *fakeFreezer) {
+	return newHostWithHooks(t, HookSettings{Folder: "/nonexistent"})
+}
+
+func newHostWithHooks(t *testing.T, hooks HookSettings) (*host, *fakeFreezer) {
 	f := &fakeFreezer{}
 	if err := syscall.Pipe2(f.events[:], syscall.O_CLOEXEC|syscall.O_NONBLOCK); err != nil {
 		t.Fatal(err)
@@ -48,7 +52,7 @@ func newFreezableHost(t *testing.T) (*host, *fakeFreezer) {
 		_ = syscall.Close(f.events[0])
 		_ = syscall.Close(f.events[1])
 	})
-	h := newHostWith(t, f)
+	h := newHostWith(t, Settings{Freezer: f, Hooks: hooks})
 	h.hello(false)
 	h.setup()
 	return h, f

@@ -40,6 +40,7 @@ type Groups struct {
 	// used have been given back and are not empty yet: descendants of a process that has ended.
 	used []*Group
 	freezing
+	hooks *Group
 }
 
 // Group is that of one process and its descendants.
@@ -86,6 +87,9 @@ func Prepare(l Limits) (*Groups, error) {
 		return nil, describe("open", "memory.events", err)
 	}
 	if err := g.freezing.open(g.dir); err != nil {
+		return nil, err
+	}
+	if g.hooks, err = hooksGroup(root, l); err != nil {
 		return nil, err
 	}
 	for range warm {
@@ -206,9 +210,14 @@ func (one *Group) populated() (yes, ok bool) {
 // Signal reaches every process in the group. KILL misses none, however fast they fork; another signal those that are
 // there now, at most 4,096 of them.
 func (one *Group) Signal(signal syscall.Signal) {
-	if signal == syscall.SIGKILL && write(one.dir, "cgroup.kill", "1") == nil {
+	if signal == syscall.SIGKILL && Kill(one.dir) == nil {
 		return
 	}
+	one.each(func(pid int) { _ = syscall.Kill(pid, signal) })
+}
+
+// each goes through the processes that are in the group now, at most 4,096 of them.
+func (one *Group) each(do func(pid int)) {
 	fd, err := open(one.dir, "cgroup.procs", syscall.O_RDONLY)
 	if err != nil {
 		return
@@ -222,7 +231,7 @@ func (one *Group) Signal(signal syscall.Signal) {
 			return // not a whole line
 		}
 		if pid > 1 {
-			_ = syscall.Kill(int(pid), signal)
+			do(int(pid))
 		}
 		rest = rest[length+1:]
 	}

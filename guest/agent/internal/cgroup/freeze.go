@@ -6,6 +6,8 @@ import "syscall"
 // tells of it by the file cgroup.events: a process stands still when it next leaves the kernel, which one that waits for a
 // disk cannot do at once. KILL reaches them all the same.
 
+const hooksBase = "hooks"
+
 // freezing are the descriptors for it, opened before the template is stored.
 type freezing struct{ order, events int }
 
@@ -42,4 +44,29 @@ func (f *freezing) tell(order string) error {
 		return describe("write", "cgroup.freeze", err)
 	}
 	return nil
+}
+
+// hooksGroup makes the group of what runs while all others stand still. It holds to the same limits.
+func hooksGroup(root int, l Limits) (*Group, error) {
+	if err := syscall.Mkdirat(root, hooksBase, 0o755); err != nil && err != syscall.EEXIST {
+		return nil, describe("make", hooksBase, err)
+	}
+	dir, err := open(root, hooksBase, syscall.O_DIRECTORY)
+	if err != nil {
+		return nil, describe("open", hooksBase, err)
+	}
+	for _, s := range [][2]string{{"memory.max", number(l.MemoryBytes)}, {"pids.max", number(l.Pids)}} {
+		if err := write(dir, s[0], s[1]); err != nil {
+			return nil, describe("set", s[0], err)
+		}
+	}
+	return &Group{dir}, nil
+}
+
+// Hooks is that group.
+func (g *Groups) Hooks() *Group {
+	if g == nil {
+		return nil
+	}
+	return g.hooks
 }

@@ -90,6 +90,12 @@ func (t *Table) Attach(k *link.Link) { t.link = k }
 // Count is the number of channels that are open.
 func (t *Table) Count() int { return len(t.channels) }
 
+// Expect says that PID 1 has got a child that is no channel's; it is buried like an orphan.
+func (t *Table) Expect() { t.reaper.started() }
+
+// DevNull is a descriptor of /dev/null.
+func (t *Table) DevNull() int { return t.devNull }
+
 // Running says whether PID 1 has any child.
 func (t *Table) Running() bool { return t.reaper.armed }
 

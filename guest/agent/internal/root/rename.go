@@ -2,7 +2,6 @@ package root
 
 import (
 	"syscall"
-	"unsafe"
 
 	"microsandbox/agent/internal/failure"
 )
@@ -103,31 +102,4 @@ func same(path, content string) bool {
 	b := make([]byte, len(content))
 	n, err := syscall.Pread(fd, b, 0)
 	return err == nil && string(b[:n]) == content
-}
-
-const (
-	openat2    = 437                // the same number on every architecture
-	noCrossing = 0x01 | 0x02 | 0x04 // RESOLVE_NO_XDEV, _NO_MAGICLINKS, _NO_SYMLINKS
-	harmless   = syscall.O_CLOEXEC | syscall.O_NOFOLLOW | syscall.O_NONBLOCK | syscall.O_NOCTTY
-)
-
-// openHow is struct open_how, openat2(2).
-type openHow struct{ flags, mode, resolve uint64 }
-
-// openOwn opens a file of the root itself: neither links nor mounts lead elsewhere, where PID 1 might wait for ever. -1:
-// there is none.
-func openOwn(path string, access uint64) int {
-	name, err := syscall.BytePtrFromString(path)
-	if err != nil {
-		return -1
-	}
-	const cwd = -100 // AT_FDCWD
-	dir := cwd
-	how := openHow{flags: access | harmless, resolve: noCrossing}
-	fd, _, errno := syscall.Syscall6(openat2, uintptr(dir), uintptr(unsafe.Pointer(name)),
-		uintptr(unsafe.Pointer(&how)), unsafe.Sizeof(how), 0, 0)
-	if errno != 0 {
-		return -1
-	}
-	return int(fd)
 }
