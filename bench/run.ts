@@ -15,6 +15,7 @@ const BENCHES: Record<string, () => Promise<{ run: (bench: Workbench, n?: number
   boot: () => import("./boot.ts"),
   image: () => import("./image.ts"),
   network: () => import("./network.ts"),
+  states: () => import("./states.ts"),
 };
 
 const { values, positionals } = parseArgs({

@@ -38,6 +38,8 @@ export interface Subject {
 export interface CaptureOptions {
   /** The VM is left standing still, to be ended; its disks are left where they are. Default: it goes on, and they are copied. */
   ends?: boolean;
+  /** The state is loaded as soon as it is stored. Default: false */
+  loadsSoon?: boolean;
   /** Slots of volumes to be copied too. */
   volumeSlots?: readonly number[];
   reached: Reached;
@@ -51,6 +53,8 @@ export interface CapturedSandbox {
   generation: number;
   /** The state that it was loaded from. */
   parent: string | undefined;
+  /** How long its processes stood still, milliseconds; for one that ends, until it was taken. */
+  standstillMs: number;
 }
 
 /** Its VM or its processes could not be made to go on: there is nothing to be done with it but to end it. */
@@ -66,10 +70,11 @@ export class StillStanding extends Error {
 export async function captureSandbox(
   subject: Subject,
   draft: StateDraft,
-  { ends = false, volumeSlots = [], reached }: CaptureOptions,
+  { ends = false, loadsSoon = false, volumeSlots = [], reached }: CaptureOptions,
 ): Promise<{ what: CapturedSandbox; goOn(): Promise<void> }> {
   const { directory, machine, agent } = subject;
   const origin = await originOf(directory);
+  if (loadsSoon) draft.anticipateLoading(origin.chain);
   const copies = ends ? [] : await prepareCopies(subject, draft, volumeSlots);
   let standing: Standing;
   try {
@@ -107,6 +112,7 @@ export async function captureSandbox(
     machine: { ...origin.inputs, agentProtocol: PROTOCOL_VERSION },
     generation: origin.generation,
     parent: origin.stateId,
+    standstillMs: standing.ms,
   };
   return { what, goOn: () => standing.end(reached) };
 }
@@ -117,6 +123,8 @@ class Standing {
   readonly #agent: AgentConnection;
   readonly #capture: Capture;
   #still = false;
+  #since = 0;
+  #until: number | undefined;
 
   constructor(machine: Machine, agent: AgentConnection, capture: Capture) {
     this.#machine = machine;
@@ -124,7 +132,13 @@ class Standing {
     this.#capture = capture;
   }
 
+  /** Milliseconds. */
+  get ms(): number {
+    return (this.#until ?? performance.now()) - this.#since;
+  }
+
   async begin(reached: Reached): Promise<void> {
+    this.#since = performance.now();
     try {
       await freezeGuest(this.#agent);
       this.#still = true;
@@ -150,6 +164,7 @@ class Standing {
       const clock = this.#agent.ping({ setTimeNs, timeoutMs: CLOCK_TIMEOUT_MS }).catch(() => {});
       await thawGuest(this.#agent, { hooks: false });
       await clock;
+      this.#until = performance.now();
       await reached("thawed");
     } catch (error) {
       throw new StillStanding(error);

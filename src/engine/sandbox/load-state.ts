@@ -1,11 +1,12 @@
 import { join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
 import type { OperationContext } from "../engine.ts";
-import { type AgentConnection, PROTOCOL_VERSION, restoreGuest } from "../guest/index.ts";
+import { type AgentConnection, PROTOCOL_VERSION, restoreGuest, type SetupResult } from "../guest/index.ts";
 import type { Machine } from "../machine/index.ts";
 import { chainOf, mismatch, type StoredState } from "../state/index.ts";
 import type { SandboxContext } from "./context.ts";
 import { presentDisks } from "./disks.ts";
+import { addGuestSpans } from "./guest-spans.ts";
 import { newIdentity } from "./identity.ts";
 import { directoryOf, diskLimitsOf, launchVm, shapeOf } from "./launch-vm.ts";
 import { guestNetworkOf, linkOf, macOf } from "./network.ts";
@@ -72,7 +73,8 @@ export async function startFromState(
       }),
     );
     try {
-      await spans.time("restore", () => becomeAnother(agent, record, generation));
+      const { timings } = await spans.time("restore", () => becomeAnother(agent, record, generation));
+      addGuestSpans(spans, timings);
       const limits = diskLimitsOf(record.spec);
       if (limits !== undefined) await spans.time("disk limits", () => machine!.limitDisks(limits));
       return { machine, agent };
@@ -109,11 +111,11 @@ async function becomeAnother(
   agent: AgentConnection,
   record: SandboxRecord,
   generation: number,
-): Promise<void> {
+): Promise<SetupResult> {
   if (!agent.info.frozen)
     throw new SandboxError("internal", "the processes of the stored sandbox do not stand still");
   const link = linkOf(record);
-  await restoreGuest(
+  return restoreGuest(
     agent,
     {
       identity: {

@@ -6,6 +6,7 @@ import type { Machine, MachineShape } from "../machine/index.ts";
 import { type Template, templateFiles, UPPER_FILE } from "../template/index.ts";
 import type { Machines, SandboxContext } from "./context.ts";
 import { prepareDisks } from "./disks.ts";
+import { addGuestSpans } from "./guest-spans.ts";
 import { newIdentity } from "./identity.ts";
 import { directoryOf, diskLimitsOf, launchVm, shapeOf } from "./launch-vm.ts";
 import { mountAll } from "./mounts.ts";
@@ -183,7 +184,7 @@ async function loadMachine(load: Load): Promise<Started> {
         ...load.hears,
       }),
     );
-    addGuestSpans(spans, agent);
+    addGuestSpans(spans, agent.setupResult?.timings);
     return { machine, agent };
   } catch (error) {
     await machine.kill();
@@ -199,17 +200,6 @@ function templateAtFault(error: unknown): string | undefined {
 
 function isSilence(error: unknown): boolean {
   return !(error instanceof VmEnded) && SandboxError.from(error).code === "timeout";
-}
-
-/** What the guest says its own steps took, shown as parts of the setup that has just ended. */
-function addGuestSpans(spans: Spans, agent: AgentConnection): void {
-  const steps = Object.entries(agent.setupResult?.timings ?? {});
-  const total = steps.reduce((sum, [, us]) => sum + us, 0) / 1000;
-  let at = Math.max(0, spans.elapsed() - total);
-  for (const [name, us] of steps) {
-    spans.add(`guest: ${name}`, at, us / 1000);
-    at += us / 1000;
-  }
 }
 
 /** What a start that was cancelled fails with, whatever broke on the way. */

@@ -43,7 +43,14 @@ export async function storeRunning(
   const reached = (step: string) => context.reached?.(`${operation}.${step}`);
   await using draft = await context.states.draft();
   const subject = { directory, machine, agent, uid: record.uid };
-  const { what } = await captureSandbox(subject, draft, { volumeSlots, reached });
+  const { what } = await captureSandbox(subject, draft, { loadsSoon: now, volumeSlots, reached });
+  const standstillMs = Math.round(what.standstillMs * 10) / 10;
+  context.events.add({
+    type: "sandbox.stored",
+    sandbox: record.id,
+    message: `its processes stood still for ${standstillMs} ms`,
+    data: { name: record.name, standstillMs },
+  });
   const described = { ...(await describeSandbox(directory, record)), prepared };
   const { generation, parent, machine: identity, memory } = what;
   const stored = await draft.finish(
