@@ -1,7 +1,14 @@
 import type { Readable } from "node:stream";
-import type { RestoreRequest, SandboxInfo, SnapshotInfo, SnapshotRequest } from "../../contract/index.ts";
+import {
+  type RestoreRequest,
+  SandboxError,
+  type SandboxInfo,
+  type SnapshotInfo,
+  type SnapshotRequest,
+} from "../../contract/index.ts";
 import type { ByteStream, OperationContext, Snapshots } from "../engine.ts";
 import type { StoredState } from "../state/index.ts";
+import { admitImported } from "./admit-imported.ts";
 import type { SandboxContext } from "./context.ts";
 import { volumesOf } from "./mounts.ts";
 import { readStoredSandbox } from "./stored-sandbox.ts";
@@ -49,17 +56,20 @@ export class SnapshotService implements Snapshots {
   }
 
   async get(ref: string): Promise<SnapshotInfo> {
-    return toSnapshotInfo(await this.#context.states.get(ref));
+    return toSnapshotInfo(await this.#get(ref));
   }
 
   async remove(ref: string): Promise<void> {
-    const stored = await this.#context.states.get(ref).catch(() => undefined);
+    const stored = await this.#get(ref).catch((error: unknown) => {
+      // What is damaged can be removed all the same.
+      if (SandboxError.from(error).code !== "internal") throw error;
+    });
     await this.#context.states.remove(ref);
     if (stored !== undefined) this.#tell("removed", stored);
   }
 
   async verify(ref: string, { signal }: OperationContext = {}): Promise<SnapshotInfo> {
-    const stored = await this.#context.states.get(ref);
+    const stored = await this.#get(ref);
     await this.#context.states.verify(stored, { signal });
     return toSnapshotInfo(stored);
   }
@@ -69,14 +79,14 @@ export class SnapshotService implements Snapshots {
     request: RestoreRequest,
     operation: OperationContext = {},
   ): Promise<SandboxInfo[]> {
-    return this.#sandboxes.inherit(await this.#context.states.get(ref), request, operation);
+    return this.#sandboxes.inherit(await this.#get(ref), request, operation);
   }
 
   async export(
     ref: string,
     options: { passphrase?: string; signal?: AbortSignal } = {},
   ): Promise<ByteStream> {
-    return this.#context.states.export(await this.#context.states.get(ref), options);
+    return this.#context.states.export(await this.#get(ref), options);
   }
 
   async import(
@@ -86,11 +96,21 @@ export class SnapshotService implements Snapshots {
     const { onProgress, ...rest } = options;
     const stored = await this.#context.states.import(file, {
       ...rest,
+      admit: admitImported,
       onProgress: (bytes) =>
         onProgress?.({ task: `importing a snapshot: ${Math.floor(bytes / 2 ** 20)} MiB` }),
     });
     this.#tell("imported", stored);
     return toSnapshotInfo(stored);
+  }
+
+  /** What a fork or a suspended sandbox uses is not found: it is a sandbox's, whose memory would go with it. */
+  async #get(ref: string): Promise<StoredState> {
+    const stored = await this.#context.states.get(ref);
+    if (stored.manifest.name !== undefined) return stored;
+    throw new SandboxError("not_found", `there is no snapshot '${ref}'`, {
+      hint: "'msb snapshot ls' lists those that there are.",
+    });
   }
 
   async #freeName(sandbox: string): Promise<string> {

@@ -272,6 +272,17 @@ test("an encrypted archive that is cut, flipped, or asks for too much work", asy
   }
 });
 
+test("what somebody does not want is not unpacked", async () => {
+  const seen: unknown[] = [];
+  const admit = ({ record }: StateManifest) => {
+    seen.push(record);
+    throw new Error("not this one");
+  };
+  await expect(ws.store.import(inChunks(tar, 4096), { admit })).rejects.toThrow("not this one");
+  expect(seen).toEqual([manifest.record]);
+  expect(await readdir(ws.directory)).toEqual([]);
+});
+
 test("an error of the source comes out as it is", async () => {
   const source = (async function* () {
     yield tar.subarray(0, 5000);

@@ -28,6 +28,8 @@ export interface ImportOptions {
   /** Of an encrypted archive. */
   passphrase?: string | undefined;
   signal?: AbortSignal | undefined;
+  /** Throws if what the archive says of itself is not to be had; called before anything of it is unpacked. */
+  admit?: ((manifest: StateManifest) => void) | undefined;
   /** Called now and then with the bytes of the archive, unpacked, so far. */
   onProgress?: ((bytes: number) => void) | undefined;
 }
@@ -40,7 +42,7 @@ export interface ImportOptions {
 export async function unpack(
   directory: string,
   source: AsyncIterable<Uint8Array>,
-  { passphrase, signal, onProgress }: ImportOptions,
+  { passphrase, signal, admit, onProgress }: ImportOptions,
 ): Promise<StateManifest> {
   const reader = new ByteReader(decompress(plain(source, passphrase)), MAX_ARCHIVE_BYTES);
   let manifest: StateManifest | undefined;
@@ -50,6 +52,7 @@ export async function unpack(
       if (signal?.aborted) throw cancelled(signal);
       if (manifest === undefined) {
         manifest = await readFirst(entry);
+        admit?.(manifest);
         for (const { path, bytes } of manifest.files) missing.set(path, bytes);
       } else {
         const bytes = missing.get(entry.path);
