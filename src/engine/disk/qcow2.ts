@@ -59,7 +59,14 @@ export async function createQcow2(path: string, options: Qcow2Options): Promise<
   }
   try {
     await file.truncate(clusters * CLUSTER_BYTES);
-    await file.write(encodeHeader(virtualSizeBytes, l1Entries), 0, null, 0);
+    const header = encodeHeader({
+      virtualSizeBytes,
+      l1Entries,
+      l1Offset: 3 * CLUSTER_BYTES,
+      refcountTableOffset: CLUSTER_BYTES,
+      refcountTableClusters: 1,
+    });
+    await file.write(header, 0, null, 0);
     const refcountTable = Buffer.alloc(8);
     refcountTable.writeBigUInt64BE(BigInt(2 * CLUSTER_BYTES));
     await file.write(refcountTable, 0, null, CLUSTER_BYTES);
@@ -74,17 +81,25 @@ export async function createQcow2(path: string, options: Qcow2Options): Promise<
   }
 }
 
-function encodeHeader(virtualSizeBytes: number, l1Entries: number): Buffer {
+export interface Qcow2Layout {
+  virtualSizeBytes: number;
+  l1Entries: number;
+  l1Offset: number;
+  refcountTableOffset: number;
+  refcountTableClusters: number;
+}
+
+export function encodeHeader(layout: Qcow2Layout): Buffer {
   // The 8 zero bytes after the header are the end mark of the header extensions.
   const header = Buffer.alloc(HEADER_BYTES + 8);
   header.writeUInt32BE(MAGIC, 0);
   header.writeUInt32BE(3, 4); // version
   header.writeUInt32BE(CLUSTER_BITS, 20);
-  header.writeBigUInt64BE(BigInt(virtualSizeBytes), 24);
-  header.writeUInt32BE(l1Entries, 36);
-  header.writeBigUInt64BE(BigInt(3 * CLUSTER_BYTES), 40); // L1 table
-  header.writeBigUInt64BE(BigInt(CLUSTER_BYTES), 48); // refcount table
-  header.writeUInt32BE(1, 56); // clusters of the refcount table
+  header.writeBigUInt64BE(BigInt(layout.virtualSizeBytes), 24);
+  header.writeUInt32BE(layout.l1Entries, 36);
+  header.writeBigUInt64BE(BigInt(layout.l1Offset), 40);
+  header.writeBigUInt64BE(BigInt(layout.refcountTableOffset), 48);
+  header.writeUInt32BE(layout.refcountTableClusters, 56);
   header.writeUInt32BE(REFCOUNT_ORDER, 96);
   header.writeUInt32BE(HEADER_BYTES, 100);
   return header;
@@ -182,7 +197,7 @@ function parseHeader(header: Buffer, fileBytes: number, path: string): Qcow2Info
   };
 }
 
-function diskError(error: unknown, path: string): SandboxError {
+export function diskError(error: unknown, path: string): SandboxError {
   const code = (error as NodeJS.ErrnoException).code;
   if (code === "EEXIST")
     return new SandboxError("already_exists", `${path} exists already`, { cause: error });

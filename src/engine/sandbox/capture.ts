@@ -1,5 +1,4 @@
-import { constants } from "node:fs";
-import { chown, copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chown, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { createQcow2, readQcow2Info } from "../disk/index.ts";
 import { type AgentConnection, freezeGuest, PROTOCOL_VERSION, thawGuest } from "../guest/index.ts";
@@ -11,10 +10,12 @@ import {
   type StateDraft,
   writeDelta,
 } from "../state/index.ts";
-import { linkLevels, overlaysOf, writableDirectoryOf } from "./disks.ts";
+import { copyDisk } from "../volume/index.ts";
+import { overlaysOf, writableDirectoryOf } from "./disks.ts";
 import type { Reached } from "./faults.ts";
 import { originOf } from "./origin.ts";
 import { PageStream } from "./page-stream.ts";
+import { storeDisk } from "./stored-disks.ts";
 
 /**
  * A running sandbox as it is at one moment, into a state that is being made: its processes stand still, then its VM does, memory and
@@ -103,7 +104,7 @@ export async function captureSandbox(
       await standing.end(reached);
       throw error;
     }
-    await Promise.all(copies.map(({ file, target }) => move(file, target)));
+    await Promise.all(copies.map(({ file, keep }) => keep(file)));
   } finally {
     await Promise.all(copies.map(({ file }) => rm(file, { force: true })));
   }
@@ -173,11 +174,11 @@ class Standing {
 }
 
 interface PreparedCopy extends DiskCopy {
-  /** Where it goes in the state's folder. */
-  target: string;
+  /** Puts it into the state's folder. */
+  keep(file: string): Promise<void>;
 }
 
-/** What is below the disks goes into the state as links; what the sandbox has written gets a file that QEMU copies it into. */
+/** Files that QEMU copies into what the sandbox has written. */
 async function prepareCopies(
   { directory, uid }: Subject,
   draft: StateDraft,
@@ -187,11 +188,10 @@ async function prepareCopies(
   const copies: PreparedCopy[] = [];
   for (const { role, file, levels } of await overlaysOf(directory)) {
     const folder = join(draft.directory, "disks", role);
-    await linkLevels(folder, levels);
     const copy = join(writable, `copy-${basename(file)}`);
     const { virtualSizeBytes } = await readQcow2Info(file);
     await createQcow2(copy, { virtualSizeBytes });
-    copies.push({ role, file: copy, what: "own", target: join(folder, String(levels.length)) });
+    copies.push({ role, file: copy, what: "own", keep: (own) => storeDisk(folder, levels, own) });
   }
   if (volumeSlots.length > 0) await mkdir(join(draft.directory, "volumes"), { mode: 0o700 });
   for (const slot of volumeSlots) {
@@ -201,14 +201,9 @@ async function prepareCopies(
       role: `volume${slot}`,
       file: copy,
       what: "all",
-      target: join(draft.directory, "volumes", String(slot)),
+      keep: (disk) => copyDisk(disk, join(draft.directory, "volumes", String(slot))),
     });
   }
   if (uid !== undefined) await Promise.all(copies.map(({ file }) => chown(file, uid, uid)));
   return copies;
-}
-
-/** A VMM that its guest owns may still have its file open: what is kept is another one. */
-async function move(file: string, target: string): Promise<void> {
-  await copyFile(file, target, constants.COPYFILE_FICLONE);
 }

@@ -1,5 +1,4 @@
-import { constants } from "node:fs";
-import { copyFile, mkdir } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { SnapshotRequest } from "../../contract/index.ts";
 import type { AgentConnection } from "../guest/index.ts";
@@ -9,9 +8,10 @@ import type { FinishOptions, StoredState } from "../state/index.ts";
 import { copyDisk } from "../volume/index.ts";
 import { captureSandbox } from "./capture.ts";
 import type { SandboxContext } from "./context.ts";
-import { linkLevels, overlaysOf } from "./disks.ts";
+import { overlaysOf } from "./disks.ts";
 import { directoryOf, shapeOf } from "./launch-vm.ts";
 import type { SandboxRecord } from "./record.ts";
+import { storeDisk } from "./stored-disks.ts";
 import { describeSandbox } from "./stored-sandbox.ts";
 import { slotsToCopy } from "./stored-volumes.ts";
 
@@ -73,9 +73,7 @@ export async function storeStopped(
   const overlays = await overlaysOf(directory);
   // What it has written is in the one that it was left with; beside it the other is a throwaway.
   const { file, levels } = overlays.find(({ role }) => role === "kept") ?? overlays[0]!;
-  const folder = join(draft.directory, "disks", "kept");
-  await linkLevels(folder, levels);
-  await copyFile(file, join(folder, String(levels.length)), constants.COPYFILE_FICLONE);
+  await storeDisk(join(draft.directory, "disks", "kept"), levels, file);
   await copyVolumes(context, record, join(draft.directory, "volumes"), volumeSlots);
   const { inputsOf } = await context.machines();
   const machine = { ...(await inputsOf(shapeOf(record))), agentProtocol: PROTOCOL_VERSION };
