@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"syscall"
 	"time"
 
 	"microsandbox/agent/internal/failure"
@@ -30,6 +29,8 @@ type standstill struct {
 	id         uint64 // of the request that is not answered yet
 	connection uint64
 	timer      *loop.Timer
+	look       *loop.Timer
+	looks      int
 	hooks      hooking // while they run, processes stand still
 }
 
@@ -42,15 +43,19 @@ const (
 	frozen
 )
 
-// haste is how long PID 1 does nothing else than to look whether they stand still.
-const haste = 3 * time.Millisecond
+// The kernel tells that processes stand still at once, but never sooner than 10 ms after it last told of the group
+// (kernel/cgroup/cgroup.c, CGROUP_FILE_NOTIFY_MIN_INTV): as long as that PID 1 looks by itself, too.
+const (
+	lookEvery = time.Millisecond
+	lookUntil = 12
+)
 
 // maxFreeze keeps the host's number within a timer's.
 const maxFreeze = time.Hour
 
 func (s *standstill) init(a *Agent, user Freezer, hooks HookSettings) {
 	s.agent, s.user = a, user
-	s.timer = loop.NewTimer(s.late)
+	s.timer, s.look = loop.NewTimer(s.late), loop.NewTimer(s.lookAgain)
 	s.hooks.init(a, hooks, s.hooksOver)
 }
 
@@ -95,17 +100,16 @@ func (s *standstill) begin(id uint64, patience time.Duration) *failure.Failure {
 	}
 	s.pace, s.id, s.connection = freezing, id, s.agent.connection
 	s.agent.loop.Arm(s.timer, patience)
-	s.hasten()
-	s.Ready(0)
+	s.looks = 0
+	s.lookAgain()
 	return nil
 }
 
-// hasten gives processes the processor, which is most of what they need to come to rest. The kernel tells of a change no
-// sooner than 10 ms after the one before (kernel/cgroup/cgroup.c, CGROUP_FILE_NOTIFY_MIN_INTV), which is long for those
-// that wait for the sandbox.
-func (s *standstill) hasten() {
-	for end := s.agent.loop.Now() + haste; !s.user.Frozen() && s.agent.loop.Now() < end; {
-		_, _, _ = syscall.RawSyscall(syscall.SYS_SCHED_YIELD, 0, 0, 0)
+// lookAgain is for what the kernel has not told yet.
+func (s *standstill) lookAgain() {
+	if s.Ready(0); s.pace == freezing && s.looks < lookUntil {
+		s.looks++
+		s.agent.loop.Arm(s.look, lookEvery)
 	}
 }
 
@@ -140,6 +144,7 @@ func (s *standstill) unwatch() {
 	fd, _ := s.user.FreezeEvents()
 	s.agent.loop.Unwatch(fd)
 	s.agent.loop.Disarm(s.timer)
+	s.agent.loop.Disarm(s.look)
 }
 
 // thaw has user processes go on, after the sandbox's hooks if the host wants them.
