@@ -1,4 +1,4 @@
-import { readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { readdir, readFile, rename, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { applied, bytesOf, memoryOf, workspace } from "./state.test-support.ts";
@@ -131,6 +131,34 @@ test("what a state shares with the one below counts with the sum that was taken 
   const second = await ws.put(ws.store, { from: first, changes: new Map([[1, 1]]) });
   await expect(ws.reopen().verify(second)).rejects.toMatchObject({
     message: expect.stringContaining("delta/0.pages has changed"),
+  });
+});
+
+test("of a state that is used once, which has no sums, the sizes are compared", async () => {
+  await using ws = await workspace();
+  const state = await ws.put(ws.store, { base: await ws.base(zeros), changes, durable: false });
+  await ws.store.verify(state);
+  await replace(state, "delta/0.pages", Buffer.alloc(2 * 4096));
+  await expect(ws.store.loadable(state)).rejects.toMatchObject({ code: "internal" });
+  await expect(ws.store.verify(state)).rejects.toMatchObject({
+    message: expect.stringContaining("delta/0.pages has 8192 bytes"),
+  });
+});
+
+test("a manifest is read again when a state is verified, though it looks as it did", async () => {
+  await using ws = await workspace();
+  const state = await ws.put(ws.store, { name: "s" });
+  const path = join(state.directory, "manifest.json");
+  await ws.store.get("s");
+  const { atime, mtime } = await stat(path);
+  // Times with whole milliseconds can be given back.
+  await utimes(path, atime, mtime);
+  await ws.store.get("s");
+  const bad = (await readFile(path, "utf8")).replace('"s"', '"t"');
+  await writeFile(path, bad);
+  await utimes(path, atime, mtime);
+  await expect(ws.store.verify(state)).rejects.toMatchObject({
+    message: expect.stringContaining("manifest.json"),
   });
 });
 

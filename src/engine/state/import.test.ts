@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
@@ -51,12 +51,13 @@ function withEntry(path: string, change: Partial<TestEntry>): Buffer {
 }
 
 /** The manifest that says of a file what is true of `data`. */
-function withFile(path: string, data: Buffer): Buffer {
+function withFile(path: string, data: Buffer, pieces = 1): Buffer {
   const sum = (bytes: Buffer) => createHash("sha256").update(bytes).digest();
   const about = structuredClone(manifest);
   const entry = about.files.find((file) => file.path === path)!;
   entry.bytes = data.length;
-  entry.sha256 = sum(data.length === 0 ? data : sum(data)).toString("hex");
+  const sums = Array.from({ length: pieces }, (_, i) => sum(data.subarray(i * 2 ** 20, (i + 1) * 2 ** 20)));
+  entry.sha256 = sum(Buffer.concat(sums)).toString("hex");
   return buildTar([first(about), ...files.map((file) => (file.path === path ? { path, data } : file))]);
 }
 
@@ -207,7 +208,8 @@ test.each<[string, (about: Forged) => unknown, RegExp?]>([
   ["a size below zero", (about) => Object.assign(about.files[0]!, { bytes: -1 })],
   ["a size beyond all bounds", (about) => Object.assign(about.files[3]!, { bytes: 2 ** 50 })],
   ["more files than a state has", (about) => about.files.push(...names(1000))],
-  ["a file twice", (about) => about.files.push(about.files[0]!)],
+  ["a file twice", (about) => about.files.push(about.files[3]!)],
+  ["a volume twice", (about) => about.files.push(...names(1), ...names(1))],
   ["no sum", (about) => delete about.files[0]!.sha256],
   ["a memory of another size", (about) => Object.assign(about.memory, { bytes: 2 ** 39 })],
   ["more levels than it has files", (about) => Object.assign(about.memory, { levels: [3, 3, 3, 3] })],
@@ -270,6 +272,15 @@ test("an encrypted archive that is cut, flipped, or asks for too much work", asy
     });
     expect(await readdir(ws.directory)).toEqual([]);
   }
+});
+
+test("what is zero takes no space, though the archive has it byte by byte", async () => {
+  const zeros = Buffer.alloc(8 * 2 ** 20);
+  const state = await ws.store.import(inChunks(withFile("disks/upper/0", zeros, 8)));
+  const { size, blocks } = await stat(join(state.directory, "disks/upper/0"));
+  expect({ size, blocks }).toEqual({ size: zeros.length, blocks: 0 });
+  await ws.store.verify(state);
+  await ws.store.remove(state.id);
 });
 
 test("what somebody does not want is not unpacked", async () => {
