@@ -23,8 +23,8 @@ export const MEMORY_FILE = "memory";
 
 /** More levels of memory than this are made one, so that loading costs the same however long the history. */
 export const MAX_LEVELS = 4;
-/** Files of one disk: a sandbox that is stored again and again has its disks' files joined before this. */
-export const MAX_DISK_LEVELS = 32;
+/** Files of one disk: each state of a line adds one. */
+export const MAX_DISK_LEVELS = 64;
 export const MAX_VOLUMES = 16;
 /** Files of a state altogether. */
 export const MAX_FILES = 2 + 2 * MAX_LEVELS + 4 * MAX_DISK_LEVELS + MAX_VOLUMES;

@@ -94,6 +94,13 @@ export class LoadableStates {
     await this.#removeIfUnused(entry);
   }
 
+  /** Removes those that nobody loads from now: they are there to save time only. */
+  async dropIdle(except?: string): Promise<void> {
+    for (const [id, { leases }] of [...this.#entries]) {
+      if (leases === 0 && id !== except) await this.drop(id);
+    }
+  }
+
   #entryOf(state: StoredState): Entry {
     const known = this.#entries.get(state.id);
     if (known !== undefined) {

@@ -210,6 +210,33 @@ test("memories that nobody loads from are kept for a while, the latest few", asy
   );
 });
 
+test("memories that nobody loads from go when the disk gets full, those in use stay", async () => {
+  let free = 2 ** 40;
+  await using ws = await workspace({ freeBytes: async () => free });
+  const { states } = await line(ws, 3);
+  await memoryOf(ws.store, states[0]!);
+  const used = await ws.store.loadable(states[1]!);
+  free = 2 ** 20;
+  const memories = async () => (await readdir(ws.directory)).filter((name) => name.endsWith(".memory"));
+  expect(await memories()).toHaveLength(2);
+  await (await ws.store.draft()).discard();
+  expect(await memories()).toHaveLength(1);
+  expect(existsSync(join(used.directory, "memory"))).toBe(true);
+  await used.release();
+});
+
+test("a disk of too many files is refused in words", async () => {
+  await using ws = await workspace();
+  const draft = await ws.store.draft();
+  const state = await fill(draft, {});
+  for (let level = 2; level <= 64; level++)
+    await writeFile(join(draft.directory, `disks/upper/${level}`), "");
+  await expect(draft.finish(state, { durable: false })).rejects.toMatchObject({
+    code: "unsupported",
+    message: expect.stringContaining("'upper' of the sandbox is made of 65 files"),
+  });
+});
+
 test("a state may be removed while it is loaded", async () => {
   await using ws = await workspace();
   const [state] = (await line(ws, 1)).states;

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { SandboxError } from "../../contract/index.ts";
@@ -18,7 +18,12 @@ import { contentMarks, type StoredState, titleOf, verifyState } from "./verify.t
 export interface StateStoreOptions {
   /** Called at each step of storing a state; a test throws there, or never returns. */
   onStep?: (step: Step) => void | Promise<void>;
+  /** Space on the disk, for tests. */
+  freeBytes?: () => Promise<number>;
 }
+
+/** With less room on the disk than this, what only saves time goes first. */
+const SCARCE_BYTES = 2 * 1024 ** 3;
 
 /**
  * The states under one folder, `states/`.
@@ -50,6 +55,7 @@ export class StateStore {
 
   /** A new, empty folder to store a state in. */
   async draft(): Promise<StateDraft> {
+    await this.#makeRoom();
     const id = randomBytes(6).toString("hex");
     const directory = this.#path(`${id}.partial`);
     await storing("storing a state", () => mkdir(directory, { mode: 0o700 }));
@@ -116,7 +122,8 @@ export class StateStore {
    * files has been written to, the state is verified before. Release it when the VMM has opened both.
    * @throws `internal` naming the damaged file, `invalid_state` if it has no memory, `resource_exhausted`
    */
-  loadable(state: StoredState): Promise<LoadableState> {
+  async loadable(state: StoredState): Promise<LoadableState> {
+    await this.#makeRoom(state.id);
     return this.#loadable.lease(state);
   }
 
@@ -151,6 +158,11 @@ export class StateStore {
       signal?.removeEventListener("abort", stop);
       stream.destroy();
     }
+  }
+
+  async #makeRoom(except?: string): Promise<void> {
+    const { freeBytes = () => freeBelow(this.#directory) } = this.#options;
+    if ((await freeBytes()) < SCARCE_BYTES) await this.#loadable.dropIdle(except);
   }
 
   async #ensureTrusted(state: StoredState): Promise<void> {
@@ -221,6 +233,11 @@ export class StateStore {
   #path(name: string): string {
     return join(this.#directory, name);
   }
+}
+
+async function freeBelow(directory: string): Promise<number> {
+  const { bavail, bsize } = await statfs(directory);
+  return bavail * bsize;
 }
 
 function missing(ref: string): SandboxError {
