@@ -32,6 +32,26 @@ test("what runs stands still until it is thawed, and goes on as if nothing had b
   await writer.exited;
 });
 
+test("so does what runs in control groups that the sandbox has made", async () => {
+  const move = "mkdir -p /sys/fs/cgroup/mine/below; echo $$ >/sys/fs/cgroup/mine/below/cgroup.procs";
+  const writer = await host.begin(`${move}; while :; do echo x; done`);
+  const written = countOutput(writer);
+  await written.grows();
+  for (let i = 0; i < 3; i++) {
+    await freezeGuest(host.agent);
+    await written.settles();
+    await thawGuest(host.agent, { hooks: false });
+    await written.grows();
+  }
+  // What it has told to stand still itself does not go on.
+  await host.shell("echo 1 >/sys/fs/cgroup/mine/cgroup.freeze");
+  await freezeGuest(host.agent);
+  await thawGuest(host.agent, { hooks: false });
+  expect(await host.shell("cat /sys/fs/cgroup/mine/cgroup.freeze")).toBe("1\n");
+  writer.signal(9);
+  await writer.exited;
+});
+
 test("one that stands still can be killed", async () => {
   const victim = await host.begin("sleep 1000");
   countOutput(victim);
@@ -49,7 +69,7 @@ test("a VM becomes another one before its processes go on", async () => {
     `echo up; until [ $(cat /run/microsandbox/generation) = 12 ]; do :; done; ${who}`,
   );
   const seen = countOutput(witness);
-  await seen.grows();
+  await seen.has("up");
   await freezeGuest(host.agent);
 
   const next = another("a-child-with-a-longer-name", 12);
@@ -83,6 +103,9 @@ function countOutput(process: GuestProcess) {
   };
   return {
     text: () => text,
+    async has(words: string) {
+      while (!text.includes(words)) await ping(`it writes ${words}`);
+    },
     async grows() {
       for (const before = text.length; text.length === before; ) await ping("it writes");
     },

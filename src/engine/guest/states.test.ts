@@ -1,7 +1,8 @@
+import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { decodeCbor, encodeCbor } from "./cbor.ts";
 import { Fields } from "./fields.ts";
-import { encodeRestore, freezeGuest, readHooks, restoreGuest, thawGuest } from "./states.ts";
+import { encodeRestore, freezeGuest, readHooks, readRestored, restoreGuest, thawGuest } from "./states.ts";
 import { Session, setup } from "./testing/session.ts";
 
 const session = new Session();
@@ -105,3 +106,52 @@ test.each([
 ])("%j is a violation", (hooks) => {
   expect(() => hooksOf(hooks)).toThrow();
 });
+
+const anything = fc.oneof(
+  fc.string(),
+  fc.integer({ min: -3, max: 300 }),
+  fc.boolean(),
+  fc.constant(null),
+  fc.uint8Array({ maxLength: 8 }),
+);
+const hostileHook = fc.dictionary(fc.constantFrom("name", "code", "signal", "timeout"), anything);
+
+test("whatever a guest says of its hooks: bounded results, or a violation", () => {
+  const hostile = fc.oneof(anything, fc.array(fc.oneof(hostileHook, anything), { maxLength: 70 }));
+  fc.assert(
+    fc.property(hostile, (hooks) => {
+      const read = attempt(() => hooksOf(hooks));
+      for (const hook of read ?? []) {
+        expect(hook.name.length).toBeLessThanOrEqual(256);
+        if ("code" in hook) expect(hook.code).toBeLessThanOrEqual(255);
+        else if ("signal" in hook) expect(hook.signal).toBeLessThanOrEqual(64);
+        else expect(hook.timeout).toBe(true);
+      }
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+test("whatever a guest answers to a restore: acknowledged, or a violation", () => {
+  const answer = fc.dictionary(
+    fc.constantFrom("reseeded", "time_ns", "timings"),
+    fc.oneof(anything, fc.dictionary(fc.string(), anything, { maxKeys: 3 })),
+  );
+  fc.assert(
+    fc.property(answer, (fields) => {
+      const result = attempt(() => readRestored(Fields.ofMessage(encodeCbor(fields) as Buffer, "a reply")));
+      if (result !== undefined) expect(fields.reseeded).toBe(true);
+    }),
+    { numRuns: 2_000 },
+  );
+});
+
+/** What it gives; undefined if it throws a violation. */
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    expect(error).toMatchObject({ code: "internal" });
+    return undefined;
+  }
+}

@@ -44,10 +44,12 @@ const (
 )
 
 // The kernel tells that processes stand still at once, but never sooner than 10 ms after it last told of the group
-// (kernel/cgroup/cgroup.c, CGROUP_FILE_NOTIFY_MIN_INTV): as long as that PID 1 looks by itself, too.
+// (kernel/cgroup/cgroup.c, CGROUP_FILE_NOTIFY_MIN_INTV), and nothing of groups that the sandbox has made itself. So PID 1
+// looks, too.
 const (
-	lookEvery = time.Millisecond
-	lookUntil = 12
+	lookOften  = time.Millisecond
+	often      = 12
+	lookSeldom = 10 * time.Millisecond
 )
 
 // maxFreeze keeps the host's number within a timer's.
@@ -107,9 +109,13 @@ func (s *standstill) begin(id uint64, patience time.Duration) *failure.Failure {
 
 // lookAgain is for what the kernel has not told yet.
 func (s *standstill) lookAgain() {
-	if s.Ready(0); s.pace == freezing && s.looks < lookUntil {
-		s.looks++
-		s.agent.loop.Arm(s.look, lookEvery)
+	if s.Ready(0); s.pace != freezing {
+		return
+	}
+	if s.looks++; s.looks <= often {
+		s.agent.loop.Arm(s.look, lookOften)
+	} else {
+		s.agent.loop.Arm(s.look, lookSeldom)
 	}
 }
 

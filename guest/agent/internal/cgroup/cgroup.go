@@ -40,7 +40,8 @@ type Groups struct {
 	// used have been given back and are not empty yet: descendants of a process that has ended.
 	used []*Group
 	freezing
-	hooks *Group
+	others others
+	hooks  *Group
 }
 
 // Group is that of one process and its descendants.
@@ -90,6 +91,9 @@ func Prepare(l Limits) (*Groups, error) {
 		return nil, err
 	}
 	if g.hooks, err = hooksGroup(root, l); err != nil {
+		return nil, err
+	}
+	if err := g.others.open(root); err != nil {
 		return nil, err
 	}
 	for range warm {
@@ -196,15 +200,20 @@ func (one *Group) Discard() { _ = syscall.Close(one.dir) }
 
 // populated says whether a process is left in the group or below it.
 func (one *Group) populated() (yes, ok bool) {
+	count, ok := one.event("populated")
+	return count != 0, ok
+}
+
+// event reads what cgroup.events says of the group and all below it.
+func (one *Group) event(name string) (value uint64, ok bool) {
 	fd, err := open(one.dir, "cgroup.events", syscall.O_RDONLY)
 	if err != nil {
-		return false, false
+		return 0, false
 	}
 	defer syscall.Close(fd)
 	var b [128]byte
 	n, _ := syscall.Read(fd, b[:])
-	count, ok := field(b[:max(n, 0)], "populated")
-	return count != 0, ok
+	return field(b[:max(n, 0)], name)
 }
 
 // Signal reaches every process in the group. KILL misses none, however fast they fork; another signal those that are

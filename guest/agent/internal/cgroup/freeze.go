@@ -23,20 +23,27 @@ func (f *freezing) open(dir int) error {
 }
 
 // Freeze tells user processes to stand still; Frozen says when they do.
-func (g *Groups) Freeze() error { return g.freezing.tell("1") }
+func (g *Groups) Freeze() error {
+	g.others.freeze()
+	return g.freezing.tell("1")
+}
 
 // Thaw has them go on.
-func (g *Groups) Thaw() error { return g.freezing.tell("0") }
+func (g *Groups) Thaw() error {
+	g.others.thaw()
+	return g.freezing.tell("0")
+}
 
 // Frozen says whether all of them stand still. One that comes or that ends does not change it.
 func (g *Groups) Frozen() bool {
 	var b [128]byte
 	n, _ := syscall.Pread(g.freezing.events, b[:], 0)
 	frozen, _ := field(b[:max(n, 0)], "frozen")
-	return frozen == 1
+	return frozen == 1 && g.others.still()
 }
 
-// FreezeEvents is a descriptor and the event on it that tells that Frozen may have changed since it was called last.
+// FreezeEvents is a descriptor and the event on it that tells that Frozen may have changed since it was called last. Of groups
+// that the sandbox has made it tells nothing.
 func (g *Groups) FreezeEvents() (fd int, event uint32) { return g.freezing.events, syscall.EPOLLPRI }
 
 func (f *freezing) tell(order string) error {
