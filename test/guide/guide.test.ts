@@ -11,6 +11,8 @@ import { commandsOf, type Example, examplesOf, loggedBy, prints } from "./page.t
 /** What the guide shows is what a reader gets: every example is run as it stands, by a user with an empty home. */
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+/** A page has dozens of commands, and some of them start six sandboxes. */
+const PAGE_TIMEOUT_MS = 300_000;
 const NODE = `exec '${process.execPath}' --disable-warning=ExperimentalWarning`;
 
 let driver: SandboxDriver;
@@ -38,7 +40,7 @@ afterAll(async () => {
 
 const pages = ["README.md", ...(await readdir(join(ROOT, "docs"))).map((name) => `docs/${name}`)];
 
-test.each(pages.filter((page) => page.endsWith(".md")))("%s", async (page) => {
+test.each(pages.filter((page) => page.endsWith(".md")))("%s", { timeout: PAGE_TIMEOUT_MS }, async (page) => {
   const examples = examplesOf(await readFile(join(ROOT, page), "utf8"));
   const directory = join(home, "work");
   await mkdir(join(directory, "src"), { recursive: true });

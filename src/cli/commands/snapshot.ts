@@ -117,8 +117,8 @@ async function list({ quiet, prepared, json }: ListFlags): Promise<void> {
       printable(info.prepared?.image ?? info.image),
       formatBytes(info.memoryMiB * 1024 ** 2),
       formatBytes(info.bytes.memory + info.bytes.disks + info.bytes.volumes),
-      // One that is gone has left its id.
-      info.parent === undefined ? "" : (names.get(info.parent) ?? info.parent),
+      // One that is gone, or is what a fork or a suspended sandbox was loaded from, has no name that would say anything.
+      names.get(info.parent ?? "") ?? "",
       formatAge(info.createdAt),
     ]),
   );
