@@ -1,4 +1,4 @@
-import { chown, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { createQcow2, readQcow2Info } from "../disk/index.ts";
 import { type AgentConnection, freezeGuest, PROTOCOL_VERSION, thawGuest } from "../guest/index.ts";
@@ -16,6 +16,7 @@ import type { Reached } from "./faults.ts";
 import { originOf } from "./origin.ts";
 import { PageStream } from "./page-stream.ts";
 import { storeDisk } from "./stored-disks.ts";
+import { VmmFile } from "./vmm-file.ts";
 
 /**
  * A running sandbox as it is at one moment, into a state that is being made: its processes stand still, then its VM does, memory and
@@ -104,9 +105,9 @@ export async function captureSandbox(
       await standing.end(reached);
       throw error;
     }
-    await Promise.all(copies.map(({ file, keep }) => keep(file)));
+    await Promise.all(copies.map(({ copied, keep }) => keep(copied.path)));
   } finally {
-    await Promise.all(copies.map(({ file }) => rm(file, { force: true })));
+    await discardCopies(copies);
   }
   const what = {
     memory: origin.chain,
@@ -174,8 +175,17 @@ class Standing {
 }
 
 interface PreparedCopy extends DiskCopy {
+  /** What QEMU copies into. */
+  copied: VmmFile;
   /** Puts it into the state's folder. */
   keep(file: string): Promise<void>;
+}
+
+async function discardCopies(copies: readonly PreparedCopy[]): Promise<void> {
+  for (const { copied, file } of copies) {
+    await copied[Symbol.asyncDispose]();
+    await rm(file, { force: true });
+  }
 }
 
 /** Files that QEMU copies into what the sandbox has written. */
@@ -186,24 +196,33 @@ async function prepareCopies(
 ): Promise<PreparedCopy[]> {
   const writable = writableDirectoryOf(directory);
   const copies: PreparedCopy[] = [];
-  for (const { role, file, levels } of await overlaysOf(directory)) {
-    const folder = join(draft.directory, "disks", role);
-    const copy = join(writable, `copy-${basename(file)}`);
-    const { virtualSizeBytes } = await readQcow2Info(file);
-    await createQcow2(copy, { virtualSizeBytes });
-    copies.push({ role, file: copy, what: "own", keep: (own) => storeDisk(folder, levels, own) });
+  const add = async (copy: Omit<PreparedCopy, "copied">) => {
+    const copied = await VmmFile.open(copy.file, { writable: true });
+    copies.push({ ...copy, copied });
+    if (uid !== undefined) await copied.giveTo(uid);
+  };
+  try {
+    for (const { role, file, levels } of await overlaysOf(directory)) {
+      const copy = join(writable, `copy-${basename(file)}`);
+      await using written = await VmmFile.open(file);
+      const { virtualSizeBytes } = await readQcow2Info(written.path);
+      // An earlier daemon may have died in the middle.
+      await rm(copy, { force: true });
+      await createQcow2(copy, { virtualSizeBytes });
+      const folder = join(draft.directory, "disks", role);
+      await add({ role, file: copy, what: "own", keep: (own) => storeDisk(folder, levels, own) });
+    }
+    if (volumeSlots.length > 0) await mkdir(join(draft.directory, "volumes"), { mode: 0o700 });
+    for (const slot of volumeSlots) {
+      const copy = join(writable, `copy-volume${slot}.ext4`);
+      await rm(copy, { force: true });
+      await writeFile(copy, "", { mode: 0o600, flag: "wx" });
+      const kept = join(draft.directory, "volumes", String(slot));
+      await add({ role: `volume${slot}`, file: copy, what: "all", keep: (disk) => copyDisk(disk, kept) });
+    }
+    return copies;
+  } catch (error) {
+    await discardCopies(copies);
+    throw error;
   }
-  if (volumeSlots.length > 0) await mkdir(join(draft.directory, "volumes"), { mode: 0o700 });
-  for (const slot of volumeSlots) {
-    const copy = join(writable, `copy-volume${slot}.ext4`);
-    await writeFile(copy, "", { mode: 0o600 });
-    copies.push({
-      role: `volume${slot}`,
-      file: copy,
-      what: "all",
-      keep: (disk) => copyDisk(disk, join(draft.directory, "volumes", String(slot))),
-    });
-  }
-  if (uid !== undefined) await Promise.all(copies.map(({ file }) => chown(file, uid, uid)));
-  return copies;
 }

@@ -14,6 +14,7 @@ import type { SandboxRecord } from "./record.ts";
 import { storeDisk } from "./stored-disks.ts";
 import { describeSandbox } from "./stored-sandbox.ts";
 import { slotsToCopy } from "./stored-volumes.ts";
+import { VmmFile } from "./vmm-file.ts";
 
 /** A sandbox as a state of its own: of one that runs all of it, of one that is stopped its disks. */
 
@@ -73,7 +74,8 @@ export async function storeStopped(
   const overlays = await overlaysOf(directory);
   // What it has written is in the one that it was left with; beside it the other is a throwaway.
   const { file, levels } = overlays.find(({ role }) => role === "kept") ?? overlays[0]!;
-  await storeDisk(join(draft.directory, "disks", "kept"), levels, file);
+  await using written = await VmmFile.open(file);
+  await storeDisk(join(draft.directory, "disks", "kept"), levels, written.path);
   await copyVolumes(context, record, join(draft.directory, "volumes"), volumeSlots);
   const { inputsOf } = await context.machines();
   const machine = { ...(await inputsOf(shapeOf(record))), agentProtocol: PROTOCOL_VERSION };

@@ -1,5 +1,6 @@
 import { SandboxError } from "../../../contract/index.ts";
 import type { Capture, CaptureRequest, MachineRecord } from "../machine.ts";
+import { startTimeOf } from "../process-identity.ts";
 import { saveDeviceState } from "./device-state.ts";
 import { readDirtyMemory, startMemoryThread } from "./dirty-memory.ts";
 import { prepareDiskCopies } from "./disk-copies.ts";
@@ -11,7 +12,7 @@ import type { Qmp } from "./qmp.ts";
  */
 export async function prepareCapture(
   qmp: Qmp,
-  { pid, runDirectory, inside, limitable = false }: MachineRecord,
+  { pid, pidStartTime, runDirectory, inside, limitable = false }: MachineRecord,
   { origin, copies }: CaptureRequest,
 ): Promise<Capture> {
   if (inside === undefined) throw new SandboxError("unsupported", "this VM's state cannot be taken");
@@ -28,6 +29,9 @@ export async function prepareCapture(
           saveDeviceState(qmp, origin.state, { runDirectory, inside: inside.run }),
           readDirtyMemory(pid, origin.memoryFile),
         ]);
+        // A number that another process has got by now would be another sandbox's memory.
+        if ((await startTimeOf(pid)) !== pidStartTime)
+          throw new SandboxError("unavailable", "the VM's process ended while its state was taken");
         const { done } = await disks.begin();
         return { state, memory, copied: done };
       } catch (error) {

@@ -1,4 +1,5 @@
-import { readFile, rm } from "node:fs/promises";
+import { constants } from "node:fs";
+import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { SandboxError } from "../../../contract/index.ts";
 import type { Qmp } from "./qmp.ts";
@@ -34,10 +35,21 @@ export async function saveDeviceState(
   try {
     // live=false: the disks stay the machine's, which may go on.
     await qmp.execute("xen-save-devices-state", { filename: `${inside}/${SAVED_FILE}`, live: false });
-    return joinDeviceState(origin, await readFile(file));
+    return joinDeviceState(origin, await readSaved(file));
   } finally {
     await rm(file, { force: true });
   }
+}
+
+/** QEMU may be its guest's, and what it has put there a link to a file of the host, or a pipe. */
+async function readSaved(path: string): Promise<Buffer> {
+  await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  const found = await file.stat();
+  if (!found.isFile() || found.size > MAX_STATE_BYTES)
+    throw unknown("it is no file of a device state's size");
+  const bytes = Buffer.alloc(found.size);
+  const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
+  return bytes.subarray(0, bytesRead);
 }
 
 /** The whole stream of these devices. @throws `internal` if one of them is none that we know */
@@ -54,7 +66,6 @@ export function joinDeviceState(origin: Buffer, saved: Buffer): Buffer {
 
 /** From the first device's to the end. */
 function deviceSections(saved: Buffer): Buffer {
-  if (saved.length > MAX_STATE_BYTES) throw unknown(`it has ${saved.length} bytes`);
   if (saved.length < HEADER_BYTES + 1 || saved.readUInt32BE(0) !== MAGIC)
     throw unknown("it does not begin with a header");
   let at = HEADER_BYTES;

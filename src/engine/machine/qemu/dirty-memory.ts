@@ -11,6 +11,8 @@ const HELD_BYTES = 64 * 1024 * 1024;
 /** What is read at once of one that has more. */
 const NEXT_BYTES = 8 * 1024 * 1024;
 
+const ANSWER_TIMEOUT_MS = 60_000;
+
 let thread: Promise<MemoryThread> | undefined;
 
 /** Resolves when it is there: it takes some 60 ms, which no VM should stand still for. */
@@ -96,11 +98,18 @@ class MemoryThread {
     return ++this.#lastId;
   }
 
-  ask(order: Order): Promise<Answer> {
+  /** A thread that is stuck, in the memory of a VM that is up to something, is given up. */
+  async ask(order: Order): Promise<Answer> {
     const answer = Promise.withResolvers<Answer>();
     this.#waiting.set(order.id, answer);
     this.#worker.postMessage(order);
-    return answer.promise;
+    const timer = setTimeout(() => {
+      answer.reject(
+        new SandboxError("timeout", `the memory of the VM was not read within ${ANSWER_TIMEOUT_MS / 1000} s`),
+      );
+      void this.#worker.terminate();
+    }, ANSWER_TIMEOUT_MS);
+    return answer.promise.finally(() => clearTimeout(timer));
   }
 }
 

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { basename } from "node:path";
 import { SandboxError } from "../../../contract/index.ts";
 import type { DiskCopy } from "../machine.ts";
@@ -11,7 +12,8 @@ import type { Qmp, QmpEvent } from "./qmp.ts";
 
 const COPY_TIMEOUT_MS = 30 * 60_000;
 
-let copiesMade = 0;
+/** Those of a daemon that died in the middle may still be there. */
+const newNode = () => `copy-${randomBytes(4).toString("hex")}`;
 
 export interface DiskCopies {
   /** Fixes the moment. @returns what resolves when all is copied */
@@ -25,7 +27,7 @@ export async function prepareDiskCopies(
   copies: readonly DiskCopy[],
   { limitable, inside }: { limitable: boolean; inside: string },
 ): Promise<DiskCopies> {
-  const jobs = copies.map((copy) => ({ ...copy, node: `copy${++copiesMade}` }));
+  const jobs = copies.map((copy) => ({ ...copy, node: newNode() }));
   const nodes = jobs.flatMap(({ node }) => [node, `${node}-file`]);
   const cancel = async () => {
     for (const node of nodes) await qmp.execute("blockdev-del", { "node-name": node }).catch(() => {});

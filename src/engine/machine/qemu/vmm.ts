@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { chown, mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { chown, lchown, mkdir, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SandboxError } from "../../../contract/index.ts";
 import type {
@@ -260,9 +260,10 @@ export class QemuVmm implements Vmm {
   /** A folder that the VMM writes to, and the files in it, belong to the uid it runs as. */
   private async giveAway(directory: string, uid: number | undefined): Promise<void> {
     if (uid === undefined) return;
+    // What an earlier VMM may have left there as a link to a file of the host stays a link.
     await Promise.all([
       chown(directory, uid, uid),
-      ...(await readdir(directory)).map((name) => chown(join(directory, name), uid, uid)),
+      ...(await readdir(directory)).map((name) => lchown(join(directory, name), uid, uid)),
     ]);
   }
 
