@@ -4,7 +4,7 @@
  *   cli -> sdk -> contract        server -> engine -> contract        project -> contract
  *          sdk, engine -> tar
  *
- * and inside the engine: `sandbox` composes the rooms, `build` stands above it; machine, guest, image, disk,
+ * and inside the engine: `sandbox` composes the rooms, `build` and `pool` stand above it; machine, guest, image, disk,
  * network, state, template, store and volume know of each other only types.
  */
 
@@ -60,7 +60,7 @@ const engineRules = ENGINE_ROOMS.map((room) => ({
  */
 const doors = [
   ...Object.keys(ROOMS).filter((room) => room !== "contract"),
-  ...[...ENGINE_ROOMS, "sandbox", "build"].map((room) => `engine/${room}`),
+  ...[...ENGINE_ROOMS, "sandbox", "build", "pool"].map((room) => `engine/${room}`),
 ].map((room) => ({
   name: `${room.replace("/", "-")}-is-entered-by-its-index`,
   severity: "error",

@@ -273,6 +273,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/template.ts"),
   },
   {
+    name: "pool",
+    group: SYSTEM,
+    summary: "keep VMs of an image ready, so that sandboxes are there at once",
+    load: () => import("./commands/pool.ts"),
+  },
+  {
     name: "doctor",
     group: SYSTEM,
     summary: "say what this machine can do and what is missing",

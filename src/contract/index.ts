@@ -24,6 +24,7 @@ export * from "./network-ports.ts";
 export * from "./network-record.ts";
 export * from "./network-rule.ts";
 export * from "./passphrase.ts";
+export * from "./pools.ts";
 export * from "./processes.ts";
 export * from "./records.ts";
 export * from "./restored-spec.ts";

@@ -26,6 +26,8 @@ import type {
   NetworkStatistics,
   OutputFrom,
   PackFilesRequest,
+  PoolInfo,
+  PoolRequest,
   ProcessInfo,
   ProcessStart,
   Progress,
@@ -64,6 +66,7 @@ export interface Engine {
   readonly images: Images;
   readonly templates: Templates;
   readonly volumes: Volumes;
+  readonly pools: Pools;
   readonly events: Events;
   /** What this host can do, what is missing and what mends it. Never throws for a finding. */
   doctor(options?: { signal?: AbortSignal }): Promise<Check[]>;
@@ -329,6 +332,17 @@ export interface Volumes {
   remove(name: string): Promise<void>;
   /** Removes all that no sandbox has among its mounts. */
   prune(): Promise<VolumePruneReport>;
+}
+
+/** VMs that are loaded and wait, for `sandboxes.create` to make sandboxes of. */
+export interface Pools {
+  list(): PoolInfo[];
+  /** How many to keep of an image and a shape, from now on. @throws what keeps the image from being had */
+  set(request: PoolRequest, context?: OperationContext): Promise<PoolInfo>;
+  /** Keeps none of an image any more, whatever their shape; those that wait are gone. @throws `not_found` */
+  remove(image: string): Promise<void>;
+  /** Whether somebody has asked for some to be kept. */
+  keepsDaemon(): boolean;
 }
 
 export interface Events {

@@ -17,6 +17,7 @@ import { imagesApi } from "./images.ts";
 import { MachineRoom } from "./machine-room.ts";
 import { millisecondsSetting } from "./milliseconds-setting.ts";
 import { NetworkService } from "./network/index.ts";
+import { Pool, PoolSettingsFile } from "./pool/index.ts";
 import {
   FolderPolicy,
   NetworkSettingsFile,
@@ -26,7 +27,7 @@ import {
   UidPool,
 } from "./sandbox/index.ts";
 import { StateStore } from "./state/index.ts";
-import { EventLog, makeHome, openDatabase, SandboxTable } from "./store/index.ts";
+import { EventLog, makeHome, openDatabase, PoolTable, SandboxTable } from "./store/index.ts";
 import { templatesApi } from "./templates.ts";
 import { VolumeHolds, VolumeStore } from "./volume/index.ts";
 import { volumesApi } from "./volumes.ts";
@@ -105,6 +106,17 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   await states.sweep(sandboxes.statesInUse());
   await sandboxes.adopt();
   await images.sweep({ inUse: await sandboxes.imagesInUse() });
+  const poolSettings = new PoolSettingsFile(paths.poolSettings);
+  const pool = new Pool({
+    source: {
+      image: (name, operation) => ensureImage(name, { pull: "missing" }, operation),
+      warmUp: (image, shape, signal) => sandboxes.warmUp(image, shape, signal),
+    },
+    table: new PoolTable(database),
+    events,
+    settings: () => poolSettings.get(),
+  });
+  sandboxes.claimFrom(pool);
 
   return {
     home,
@@ -113,10 +125,12 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     images: imageApi,
     templates: templatesApi(machineRoom),
     volumes: volumesApi({ store: volumes, holds, sandboxes, events }),
+    pools: pool,
     events,
     doctor: () => doctor({ paths, env, images, machineRoom }),
     version: () => version(machineRoom),
     async close() {
+      await pool.close();
       await sandboxes.detach();
       await network?.[Symbol.asyncDispose]();
       await client[Symbol.asyncDispose]();

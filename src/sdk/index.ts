@@ -32,6 +32,8 @@ export type {
   NetworkStatistics,
   OutputFrom,
   Platform,
+  PoolInfo,
+  PoolRequestInput,
   ProcessInfo,
   Progress,
   PruneReport,
@@ -86,6 +88,7 @@ export type {
 export { allMetrics, type WatchMetricsOptions } from "./metrics.ts";
 export { Network, type NetworkLogOptions } from "./network.ts";
 export type { CallOptions, SlowCallOptions } from "./options.ts";
+export { Pool } from "./pool.ts";
 export type { PrepareOptions } from "./prepare.ts";
 export { type AttachOptions, Processes, type ProcessStartOptions, SandboxProcess } from "./processes.ts";
 export { type LoginOptions, Registry } from "./registry.ts";

@@ -15,6 +15,7 @@ import { addImageRoutes } from "./images.ts";
 import { addLogRoutes } from "./logs.ts";
 import { addMetricsRoutes } from "./metrics.ts";
 import { addNetworkRoutes } from "./network.ts";
+import { addPoolRoutes } from "./pools.ts";
 import { addProcessRoutes } from "./processes.ts";
 import { addRegistryRoutes } from "./registries.ts";
 import { addSandboxRoutes } from "./sandboxes.ts";
@@ -77,6 +78,7 @@ export function createApi(context: ApiContext): OpenAPIHono {
   addImageBuildRoutes(api, context);
   addRegistryRoutes(api, context);
   addTemplateRoutes(api, context);
+  addPoolRoutes(api, context);
   addVolumeRoutes(api, context);
   addSystemRoutes(api, context);
   api.get("/v1/openapi.json", (c) => c.json(openApiDocument(api)));

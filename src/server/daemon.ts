@@ -113,7 +113,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
   const idleTimer = setInterval(
     () => {
-      if (!isIdle()) activity.touch();
+      if (!isIdle() || engine.pools.keepsDaemon()) activity.touch();
       else if (activity.quietMs >= options.idleExitMs) {
         leave(`nothing has run for ${Math.round(options.idleExitMs / 1000)} s`);
       }

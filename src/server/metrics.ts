@@ -89,7 +89,7 @@ export function addMetricsRoutes(api: OpenAPIHono, { engine, leaving }: ApiConte
   });
   api.openapi(all, async (c) => c.json({ metrics: await sandboxes.allMetrics() }, 200));
   api.openapi(prometheus, async (c) => {
-    const text = prometheusText(await sandboxes.allMetrics(), sandboxes.runningCount());
+    const text = prometheusText(await sandboxes.allMetrics(), sandboxes.runningCount(), engine.pools.list());
     return c.body(text, 200, { "content-type": PROMETHEUS_TYPE }) as never;
   });
 }

@@ -63,3 +63,31 @@ test("the text keeps the format's rules, also with odd names and large numbers",
 test("without sandboxes there is still something to scrape", () => {
   expect([...parse(prometheusText([], 0)).keys()]).toEqual(["microsandbox_sandboxes"]);
 });
+
+test("pools are told of by image and shape", () => {
+  const pool = {
+    image: 'a"b',
+    cpus: 2,
+    memoryMiB: 512,
+    network: true,
+    wanted: 3,
+    ready: 1,
+    hits: 7,
+    misses: 4,
+  };
+  const text = prometheusText([], 0, [{ ...pool, filling: false, learned: false }]);
+  expect([...parse(text).keys()]).toEqual([
+    "microsandbox_sandboxes",
+    "microsandbox_pool_wanted",
+    "microsandbox_pool_ready",
+    "microsandbox_pool_hits_total",
+    "microsandbox_pool_misses_total",
+  ]);
+  const labels = String.raw`{image="a\"b",cpus="2",memory_mib="512",network="true"}`;
+  for (const [name, value] of [
+    ["wanted", 3],
+    ["ready", 1],
+    ["hits_total", 7],
+  ])
+    expect(text).toContain(`microsandbox_pool_${name}${labels} ${value}\n`);
+});

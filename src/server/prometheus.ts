@@ -1,4 +1,4 @@
-import type { SandboxMetrics } from "../contract/index.ts";
+import type { PoolInfo, SandboxMetrics } from "../contract/index.ts";
 
 /**
  * Metrics in Prometheus' text format, version 0.0.4 (prometheus.io/docs/instrumenting/exposition_formats): for each metric its help
@@ -139,8 +139,25 @@ const METRICS: readonly Metric[] = [
   },
 ];
 
+const POOL_METRICS: readonly { name: string; type: "gauge" | "counter"; help: string; of: keyof PoolInfo }[] =
+  [
+    { name: "wanted", type: "gauge", help: "VMs that are to be ready.", of: "wanted" },
+    { name: "ready", type: "gauge", help: "VMs that wait to be claimed.", of: "ready" },
+    {
+      name: "hits_total",
+      type: "counter",
+      help: "Sandboxes that were made of one that was ready.",
+      of: "hits",
+    },
+    { name: "misses_total", type: "counter", help: "Sandboxes for which none was ready.", of: "misses" },
+  ];
+
 /** @param running all sandboxes that run, also those that could not be measured */
-export function prometheusText(sandboxes: readonly SandboxMetrics[], running: number): string {
+export function prometheusText(
+  sandboxes: readonly SandboxMetrics[],
+  running: number,
+  pools: readonly PoolInfo[] = [],
+): string {
   const lines = [
     "# HELP microsandbox_sandboxes Sandboxes that run.",
     "# TYPE microsandbox_sandboxes gauge",
@@ -155,7 +172,16 @@ export function prometheusText(sandboxes: readonly SandboxMetrics[], running: nu
     });
     if (samples.length > 0) lines.push(`# HELP ${full} ${help}`, `# TYPE ${full} ${type}`, ...samples);
   }
+  for (const { name, type, help, of } of pools.length > 0 ? POOL_METRICS : []) {
+    const full = `microsandbox_pool_${name}`;
+    lines.push(`# HELP ${full} ${help}`, `# TYPE ${full} ${type}`);
+    for (const pool of pools) lines.push(`${full}{${poolLabels(pool)}} ${pool[of]}`);
+  }
   return `${lines.join("\n")}\n`;
+}
+
+function poolLabels({ image, cpus, memoryMiB, network }: PoolInfo): string {
+  return `image="${escaped(image)}",cpus="${cpus}",memory_mib="${memoryMiB}",network="${network}"`;
 }
 
 /** A label's value: backslash, quote and newline are escaped. */

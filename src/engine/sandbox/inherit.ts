@@ -5,6 +5,7 @@ import { type RestoreChanges, restoredSpec, SandboxError, type SandboxInfo } fro
 import type { OperationContext } from "../engine.ts";
 import { diskLevels, type StoredState } from "../state/index.ts";
 import type { SandboxContext } from "./context.ts";
+import type { WarmVms } from "./create.ts";
 import { inheritDisks, type Levels } from "./disks.ts";
 import { newId } from "./identity.ts";
 import { directoryOf } from "./launch-vm.ts";
@@ -30,6 +31,7 @@ export interface Inheritance {
 export interface Family {
   readonly context: SandboxContext;
   readonly registry: SandboxRegistry;
+  readonly warm?: WarmVms | undefined;
   /** Its volumes are its own until its VM is gone. */
   hold(sandbox: Sandbox): void;
 }

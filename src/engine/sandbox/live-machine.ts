@@ -17,6 +17,7 @@ import type { Spans } from "./spans.ts";
 import { startMachine } from "./start.ts";
 import { thaw } from "./thaw.ts";
 import type { Vigil } from "./vigil.ts";
+import { WarmVm } from "./warm-vm.ts";
 
 export interface LiveMachineHost {
   readonly context: SandboxContext;
@@ -65,9 +66,14 @@ export class LiveMachine {
 
   /**
    * Starts it, with the link to its network up.
-   * @param from a stored state, whose processes stand still until `goOn`. Default: a template
+   * @param from a stored state, whose processes stand still until `goOn`, or a VM that waits for a sandbox. Default: a template
    */
-  async launch(spans: Spans, operation: OperationContext, from?: StoredState): Promise<AgentConnection> {
+  async launch(
+    spans: Spans,
+    operation: OperationContext,
+    from?: StoredState | WarmVm,
+  ): Promise<AgentConnection> {
+    if (from instanceof WarmVm) return spans.time("claim", () => this.#claim(from));
     const { context, kept, vigil, network } = this.#host;
     if (from === undefined) this.#folders.begin();
     const hears = {
@@ -144,9 +150,26 @@ export class LiveMachine {
     this.#machine?.detach();
   }
 
+  /** The link is connected while the guest becomes another one. If that fails, the VM is not this one's. */
+  async #claim(warm: WarmVm): Promise<AgentConnection> {
+    const { kept, vigil, network } = this.#host;
+    const { machine, agent } = warm;
+    kept.now = { ...kept.now, machine: machine.record };
+    network.connect(machine);
+    await warm.become(kept.now, vigil.hears);
+    this.#hold(machine);
+    this.#link.keep(machine, agent);
+    await network.connected();
+    return agent;
+  }
+
   #attach(machine: Machine): void {
-    this.#machine = machine;
+    this.#hold(machine);
     this.#host.network.connect(machine);
+  }
+
+  #hold(machine: Machine): void {
+    this.#machine = machine;
     void machine.exited.then((exit) => {
       if (this.#machine === machine) this.#host.onExit(exit);
     });

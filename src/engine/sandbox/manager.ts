@@ -1,6 +1,4 @@
-import { join } from "node:path";
 import {
-  DEFAULT_VOLUME_MIB,
   type ExecSpec,
   type ForkRequest,
   type RestoreRequest,
@@ -9,7 +7,6 @@ import {
   type SandboxMetrics,
   type SandboxSpec,
   type SnapshotRequest,
-  shownFiles,
   type VolumeUser,
 } from "../../contract/index.ts";
 import type {
@@ -23,34 +20,43 @@ import type {
   SandboxNetworkControl,
   SandboxProcesses,
 } from "../engine.ts";
-import { type Digest, EMPTY_CONFIG, isDigest } from "../image/index.ts";
+import { type Digest, EMPTY_CONFIG, isDigest, type StoredImage } from "../image/index.ts";
 import type { StoredState } from "../state/index.ts";
-import type { VolumeUse } from "../volume/index.ts";
 import type { SandboxContext } from "./context.ts";
+import { createSandbox, type WarmVms } from "./create.ts";
 import { exportSandbox } from "./export.ts";
 import { assertFolders } from "./host-folders.ts";
-import { assertMemory } from "./host-memory.ts";
-import { newId } from "./identity.ts";
 import { type Family, inheritState } from "./inherit.ts";
-import { keepFiles } from "./inline-files.ts";
 import { assertLegal } from "./lifecycle.ts";
 import { volumesOf } from "./mounts.ts";
-import { assertCapture, assertNetwork } from "./network.ts";
+import { assertCapture } from "./network.ts";
 import { type SandboxRecord, sandboxRecord, volumesOfUnreadable } from "./record.ts";
 import { SandboxRegistry } from "./registry.ts";
 import type { Sandbox } from "./sandbox.ts";
 import type { SnapshotMaker } from "./snapshots.ts";
 import { imageOf } from "./stored-sandbox.ts";
 import { sweep } from "./sweep.ts";
+import { type WarmShape, type WarmVm, warmUp } from "./warm-vm.ts";
 
 /** All sandboxes of a home: makes them, finds them, and takes them over from a daemon that died. */
 export class SandboxManager implements Sandboxes, SnapshotMaker {
   private readonly context: SandboxContext;
   private readonly registry: SandboxRegistry;
+  private warm: WarmVms | undefined;
 
   constructor(context: SandboxContext) {
     this.context = context;
     this.registry = new SandboxRegistry(context);
+  }
+
+  /** From now on sandboxes are made of these where they can be. */
+  claimFrom(warm: WarmVms): void {
+    this.warm = warm;
+  }
+
+  /** Makes a VM that waits to be claimed. @throws what failed, `cancelled` by the signal; nothing is left then */
+  warmUp(image: StoredImage, shape: WarmShape, signal: AbortSignal): Promise<WarmVm> {
+    return warmUp(this.context, this.registry, image, shape, signal);
   }
 
   /** @param options `temporary`: it ends with this daemon's work; `held`: see `begin`. Default: false */
@@ -59,54 +65,7 @@ export class SandboxManager implements Sandboxes, SnapshotMaker {
     operation: OperationContext = {},
     { temporary = false, held = false }: { temporary?: boolean; held?: boolean } = {},
   ): Promise<SandboxInfo> {
-    assertMemory(spec.memoryMiB);
-    assertNetwork(spec, this.context.folderPolicy);
-    const uses = volumesOf(spec.mounts);
-    await this.context.holds.settled(uses);
-    this.context.holds.assertFree(uses);
-    assertFolders(spec.mounts, this.context.folderPolicy);
-    const { names, release } = this.registry.reserveNames(spec.name, 1);
-    const name = names[0]!;
-    let sandbox: Sandbox | undefined;
-    const made: string[] = [];
-    try {
-      const image = await this.context.ensureImage(spec.image, spec, operation);
-      await this.makeVolumes(uses, made);
-      const record: SandboxRecord = {
-        id: newId(),
-        name,
-        spec: {
-          ...spec,
-          labels: { ...image.config.labels, ...spec.labels },
-          files: shownFiles(spec.files),
-        },
-        imageDigest: image.digest,
-        state: "creating",
-        createdAt: new Date().toISOString(),
-        timings: [],
-        hasRun: false,
-        reservedProcesses: 0,
-        temporary,
-        groupNumber: this.registry.newGroupNumber(spec),
-      };
-      sandbox = this.registry.add(record, image.config);
-      this.holdVolumes(sandbox);
-      this.context.table.put({ ...record, record });
-      this.context.events.add({
-        type: "sandbox.creating",
-        sandbox: record.id,
-        data: { name, image: spec.image },
-      });
-      await keepFiles(join(this.context.paths.sandboxes, record.id), spec.files);
-      await sandbox.start(operation, { held });
-      return sandbox.info;
-    } catch (error) {
-      if (sandbox !== undefined && sandbox.state !== "removed") await sandbox.remove();
-      await this.unmakeVolumes(made);
-      throw error;
-    } finally {
-      release();
-    }
+    return this.working(() => createSandbox(this.family, spec, operation, { temporary, held }));
   }
 
   get(ref: string): SandboxInfo {
@@ -125,7 +84,7 @@ export class SandboxManager implements Sandboxes, SnapshotMaker {
     assertCapture(sandbox.info.spec.network, this.context.folderPolicy);
     this.holdVolumes(sandbox);
     sandbox.prepareAgain();
-    await sandbox.start(operation);
+    await this.working(() => sandbox.start(operation));
     return sandbox.info;
   }
 
@@ -154,7 +113,7 @@ export class SandboxManager implements Sandboxes, SnapshotMaker {
     const options = { volumes, now: true, finish: { durable: false, signal } };
     const stored = await this.registry.find(ref).store("fork", options);
     try {
-      return await inheritState(this.family, stored, request, operation);
+      return await this.inherit(stored, request, operation);
     } finally {
       await this.context.states.remove(stored.id);
     }
@@ -175,7 +134,7 @@ export class SandboxManager implements Sandboxes, SnapshotMaker {
   }
 
   inherit(stored: StoredState, request: RestoreRequest, operation: OperationContext): Promise<SandboxInfo[]> {
-    return inheritState(this.family, stored, request, operation);
+    return this.working(() => inheritState(this.family, stored, request, operation));
   }
 
   stop(ref: string, options: { graceMs?: number } = {}): Promise<SandboxInfo> {
@@ -322,8 +281,18 @@ export class SandboxManager implements Sandboxes, SnapshotMaker {
   }
 
   private get family(): Family {
-    const { context, registry } = this;
-    return { context, registry, hold: (sandbox) => this.holdVolumes(sandbox) };
+    const { context, registry, warm } = this;
+    return { context, registry, warm, hold: (sandbox) => this.holdVolumes(sandbox) };
+  }
+
+  /** Somebody waits for this: nothing is done meanwhile that nobody waits for. */
+  private async working<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.warm?.busy();
+    try {
+      return await work();
+    } finally {
+      done?.();
+    }
   }
 
   private async on(ref: string, act: (sandbox: Sandbox) => Promise<void>): Promise<SandboxInfo> {
@@ -367,30 +336,5 @@ export class SandboxManager implements Sandboxes, SnapshotMaker {
   /** They are held until its VM is gone. @throws `invalid_state` if another sandbox stands in the way */
   private holdVolumes({ info }: Sandbox): void {
     this.context.holds.hold(info, volumesOf(info.spec.mounts));
-  }
-
-  /** Makes the volumes that there are not, with the default size, and notes them in `made`. */
-  private async makeVolumes(uses: readonly VolumeUse[], made: string[]): Promise<void> {
-    for (const { name } of uses) {
-      if (await this.context.volumes.exists(name)) continue;
-      try {
-        await this.context.volumes.create(name, DEFAULT_VOLUME_MIB);
-        made.push(name);
-        this.context.events.add({ type: "volume.created", message: name });
-      } catch (error) {
-        // Another create wanted it too, and was faster.
-        if (SandboxError.from(error).code !== "already_exists") throw error;
-      }
-    }
-  }
-
-  /** A create that failed leaves no volumes, unless somebody has begun to use them meanwhile. */
-  private async unmakeVolumes(made: readonly string[]): Promise<void> {
-    for (const name of made) {
-      if (this.registry.volumeUsers(name).length > 0 || this.context.holds.holdersOf(name).length > 0)
-        continue;
-      await this.context.volumes.remove(name);
-      this.context.events.add({ type: "volume.removed", message: name });
-    }
   }
 }

@@ -15,6 +15,8 @@ export class SandboxRegistry {
   readonly #byName = new Map<string, Sandbox>();
   /** Names of those that are just being made. */
   readonly #reserved = new Set<string>();
+  /** Numbers of links of VMs that are no sandboxes yet. */
+  readonly #reservedLinks = new Set<number>();
 
   constructor(context: SandboxContext) {
     this.#context = context;
@@ -58,8 +60,18 @@ export class SandboxRegistry {
   }
 
   numbersFor(spec: SandboxRecord["spec"]): Pick<SandboxRecord, "groupNumber" | "linkNumber"> {
-    const taken = this.all.map(({ linkNumber }) => linkNumber);
-    return { groupNumber: this.newGroupNumber(spec), linkNumber: nextLinkNumber(taken) };
+    return { groupNumber: this.newGroupNumber(spec), linkNumber: this.#newLinkNumber() };
+  }
+
+  /** A number for the link of a VM that is to be a sandbox one day; held until it is released. */
+  reserveLink(): { number: number; release(): void } {
+    const number = this.#newLinkNumber();
+    this.#reservedLinks.add(number);
+    return { number, release: () => this.#reservedLinks.delete(number) };
+  }
+
+  #newLinkNumber(): number {
+    return nextLinkNumber([...this.#reservedLinks, ...this.all.map(({ linkNumber }) => linkNumber)]);
   }
 
   newGroupNumber({ network: { group } }: Pick<SandboxSpec, "network">): number | undefined {

@@ -35,6 +35,7 @@ import { cancelled, LOG_DIRECTORY } from "./start.ts";
 import { type StateOptions, storeRunning, storeStopped } from "./store-state.ts";
 import { suspendSandbox, wakeSandbox } from "./suspension.ts";
 import { Vigil } from "./vigil.ts";
+import type { WarmVm } from "./warm-vm.ts";
 import { within } from "./within.ts";
 
 const DEFAULT_GRACE_MS = 5_000;
@@ -44,6 +45,7 @@ const POWER_OFF_MS = 5_000;
 export interface StartOptions {
   held?: boolean;
   from?: StoredState | undefined;
+  warm?: WarmVm | undefined;
 }
 
 /** One sandbox: its record, and while it runs its machine, its agent and its processes. */
@@ -160,18 +162,19 @@ export class Sandbox {
   /**
    * Starts the VM and, if there is one, the main process. After an error the sandbox is `failed` and no VM is left.
    *
-   * @param options `held`: the main process waits for `begin`. Default: false. `from`: it goes on from there, with the processes it has
+   * @param options `held`: the main process waits for `begin`. Default: false. `from`: it goes on from there, with the processes it
+   *   has. `warm`: it takes this VM, which its record has
    */
-  async start(operation: OperationContext, { held = false, from }: StartOptions = {}): Promise<void> {
+  async start(operation: OperationContext, { held = false, from, warm }: StartOptions = {}): Promise<void> {
     const spans = new Spans();
     this.ending = undefined;
-    const uid = this.context.uids.acquire();
+    const uid = warm === undefined ? this.context.uids.acquire() : this.record.uid;
     this.kept.now = from === undefined ? forNewRun(this.record, uid) : { ...this.record, uid };
     await mkdir(join(this.directory, LOG_DIRECTORY), { recursive: true, mode: 0o700 });
     try {
       const ports = await this.network.begin(this.record);
       if (ports !== undefined) this.kept.save({ ports });
-      const agent = await this.vm.launch(spans, operation, from);
+      const agent = await this.vm.launch(spans, operation, from ?? warm);
       if (from === undefined) {
         await placeFiles(
           this.directory,
@@ -190,7 +193,7 @@ export class Sandbox {
       if (this.record.spec.command !== undefined && !held && from === undefined) await this.commands.begin();
     } catch (error) {
       // Let go of first: that it ends now is our doing, and no failure to be told a second time.
-      await this.vm.release()?.kill();
+      await (this.vm.release() ?? warm?.machine)?.kill();
       await this.letGo();
       const known = cancelled(error, operation.signal) ?? SandboxError.from(error);
       if (this.record.state !== "removed")

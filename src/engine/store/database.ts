@@ -23,6 +23,14 @@ const MIGRATIONS = [
      message TEXT,
      data TEXT
    ) STRICT;`,
+  `CREATE TABLE pools (
+     image TEXT NOT NULL,
+     cpus INTEGER NOT NULL,
+     memory_mib INTEGER NOT NULL,
+     network INTEGER NOT NULL,
+     count INTEGER NOT NULL,
+     PRIMARY KEY (image, cpus, memory_mib, network)
+   ) STRICT;`,
 ];
 
 /** @throws `permission_denied` if the file cannot be opened, `unsupported` if a newer microsandbox wrote it */

@@ -6,4 +6,5 @@ export { type BootAssets, installBootAssets, sweepBootAssets, verifyBootAssets }
 export { openDatabase } from "./database.ts";
 export { EventLog, type NewEvent } from "./event-log.ts";
 export { makeHome, type Paths, pathsOf } from "./paths.ts";
+export { type PoolRow, PoolTable } from "./pool-table.ts";
 export { type SandboxRow, SandboxTable } from "./records.ts";

@@ -20,6 +20,7 @@ export interface Paths {
   imagePolicy: string;
   folderPolicy: string;
   networkSettings: string;
+  poolSettings: string;
   credentials: string;
 }
 
@@ -39,6 +40,7 @@ export function pathsOf(home: string): Paths {
     imagePolicy: join(home, "policy.json"),
     folderPolicy: join(home, "mounts.json"),
     networkSettings: join(home, "network.json"),
+    poolSettings: join(home, "pool.json"),
     credentials: join(home, "credentials.json"),
   };
 }

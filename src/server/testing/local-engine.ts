@@ -16,6 +16,7 @@ import type { Engine, OperationContext } from "../../engine/index.ts";
 import { localFiles } from "./local-files.ts";
 import { LocalImages } from "./local-images.ts";
 import { localMetrics } from "./local-metrics.ts";
+import { localPools } from "./local-pools.ts";
 import { LocalProcess } from "./local-process.ts";
 import { LocalProcesses } from "./local-processes.ts";
 import { localSnapshots, numbered } from "./local-snapshots.ts";
@@ -213,6 +214,7 @@ export function openLocalEngine(home: string): Engine {
         ),
       ),
     ),
+    pools: localPools((image) => images.inspect(image)),
     events: {
       async *subscribe({ since, signal } = {}) {
         let at = since ?? events.length;
