@@ -49,6 +49,8 @@ export async function inheritState(
   const spec = restoredSpec(parent.spec, changes);
   const running = stored.manifest.kind === "running";
   if (running) await assertLoadable(context, { spec }, stored);
+  // One with memory is looked at when that is loaded.
+  else await context.states.ensureWhole(stored);
   const image = await context.images.get(parent.imageDigest).catch((cause) => {
     throw new SandboxError(
       "not_found",

@@ -119,6 +119,11 @@ test("a state that has been checked is checked again once a file of it was writt
   const store = ws.reopen();
   await store.verify(state);
   await replace(state, "delta/0.pages", Buffer.alloc(3 * 4096, 0xee));
+  // Its memory is made already in this store, but its disks are not in that.
+  await expect(ws.store.loadable(state)).rejects.toMatchObject({
+    message: expect.stringContaining("delta/0.pages"),
+  });
+  await expect(ws.store.ensureWhole(state)).rejects.toMatchObject({ code: "internal" });
   await expect(store.loadable(state)).rejects.toMatchObject({
     message: expect.stringContaining("delta/0.pages"),
   });

@@ -44,7 +44,7 @@ export class LoadableStates {
   readonly #anticipated = new Map<string, { directory: string; ready: Promise<void> }>();
   #count = 0;
 
-  /** @param check throws if the state cannot be trusted; called for each making */
+  /** @param check throws if the state cannot be trusted; called for each lease */
   constructor(directory: string, check: (state: StoredState) => Promise<void>) {
     this.#directory = directory;
     this.#check = check;
@@ -53,6 +53,8 @@ export class LoadableStates {
   /** @throws `invalid_state` if the state has no memory; what the check throws; `resource_exhausted` */
   async lease(state: StoredState): Promise<LoadableState> {
     for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+      // What is made already is of the files as they were; the disks are not in it.
+      if (this.#entries.has(state.id)) await this.#check(state);
       const entry = this.#entryOf(state);
       entry.leases++;
       try {

@@ -42,6 +42,8 @@ export class StateStore {
   readonly #loadable: LoadableStates;
   /** Marks of the states whose files this process has written or checked. */
   readonly #trusted = new Map<string, string>();
+  /** Under way, by id: many may want to load a state at once. */
+  readonly #checking = new Map<string, Promise<void>>();
   /** Manifests that were read before, and the marks of their files then: `list` reads all that there are. */
   readonly #manifests = new Map<string, { mark: string; manifest: StateManifest }>();
   /** States appear one after the other, so that of two with the same name one is the first. */
@@ -50,7 +52,7 @@ export class StateStore {
   constructor(directory: string, options: StateStoreOptions = {}) {
     this.#directory = directory;
     this.#options = options;
-    this.#loadable = new LoadableStates(directory, (state) => this.#ensureTrusted(state));
+    this.#loadable = new LoadableStates(directory, (state) => this.ensureWhole(state));
   }
 
   /** A new, empty folder to store a state in. */
@@ -165,12 +167,23 @@ export class StateStore {
     if ((await freeBytes()) < SCARCE_BYTES) await this.#loadable.dropIdle(except);
   }
 
-  async #ensureTrusted(state: StoredState): Promise<void> {
+  /**
+   * To be called before its disks are used. Costs no more than a look at each file, unless this process has not verified the state yet, or
+   * one of them was written to since.
+   * @throws `internal` naming the damaged file
+   */
+  async ensureWhole(state: StoredState): Promise<void> {
     if (this.#trusted.get(state.id) === (await contentMarks(state))) return;
     if (!state.manifest.durable) {
-      throw damagedState(titleOf(state), "it was made to be used once, by a process that has ended since");
+      throw damagedState(
+        titleOf(state),
+        "it was made to be used once, and has changed, or its process has ended",
+      );
     }
-    await this.verify(state);
+    const { id } = state;
+    const checking = this.#checking.get(id) ?? this.verify(state).finally(() => this.#checking.delete(id));
+    this.#checking.set(id, checking);
+    await checking;
   }
 
   async #publish(partial: string, manifest: StateManifest): Promise<StoredState> {
