@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { events, Sandbox, type Snapshot } from "../src/sdk/index.ts";
+import { timeClaims } from "./claims.ts";
 import type { Report } from "./report.ts";
 import { summarize } from "./statistics.ts";
 import { IMAGE, type Workbench } from "./workbench.ts";
@@ -53,6 +54,10 @@ export async function run(bench: Workbench, n = 10): Promise<Report> {
     keep("pause", await time(() => parent.pause()));
     keep("resume", await time(() => parent.resume()));
   }
+  await bench.settle(1);
+  const claims = await timeClaims(bench, 2 * n);
+  measured.set("claim of a pool's VM", claims.claim);
+  measured.set("claim + first command", claims.first);
   for (const [name, values] of measured) {
     const { n: count, min, p50: middle, p95: high } = summarize(values);
     rows.push([name, count, min, middle, high]);
@@ -73,6 +78,8 @@ export async function run(bench: Workbench, n = 10): Promise<Report> {
     columns: ["", "n", "min ms", "p50 ms", "p95 ms"],
     rows,
     verdicts: [
+      verdict("pool: claim + first command p50 ≤ 20 ms", p50("claim + first command"), 20, " ms"),
+      verdict("pool: claim + first command p95 ≤ 40 ms", p95("claim + first command"), 40, " ms"),
       verdict(
         "fork: the parent's processes stand still p50 ≤ 40 ms",
         p50("fork: processes of the parent stand still"),
