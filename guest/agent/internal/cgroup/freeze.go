@@ -8,22 +8,27 @@ import "syscall"
 
 const hooksBase = "hooks"
 
-// freezing are the descriptors for it, opened before the template is stored.
-type freezing struct{ order, events int }
+// freezing are the descriptors for it. The order's is opened before the template is stored; the events' when it is needed
+// first, while processes still run: for a file that somebody has opened the kernel does more when the first process begins
+// (fs/kernfs/file.c, kernfs_notify_workfn), and that is in the way of every start.
+type freezing struct{ dir, order, events int }
 
-func (f *freezing) open(dir int) error {
-	var err error
+func (f *freezing) open(dir int) (err error) {
+	f.dir, f.events = dir, -1
 	if f.order, err = open(dir, "cgroup.freeze", syscall.O_WRONLY); err != nil {
 		return describe("open", "cgroup.freeze", err)
-	}
-	if f.events, err = open(dir, "cgroup.events", syscall.O_RDONLY); err != nil {
-		return describe("open", "cgroup.events", err)
 	}
 	return nil
 }
 
 // Freeze tells user processes to stand still; Frozen says when they do.
 func (g *Groups) Freeze() error {
+	if g.freezing.events < 0 {
+		var err error
+		if g.freezing.events, err = open(g.freezing.dir, "cgroup.events", syscall.O_RDONLY); err != nil {
+			return describe("open", "cgroup.events", err)
+		}
+	}
 	g.others.freeze()
 	return g.freezing.tell("1")
 }

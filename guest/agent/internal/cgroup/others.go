@@ -7,42 +7,38 @@ import (
 )
 
 // others are the control groups that the sandbox has made beside its own: container engines do. What runs in them stands
-// still with all else. The kernel tells when one was made, so that without any a freeze costs one read more.
+// still with all else. How many there are the kernel tells by the number of links of the folder (fs/kernfs/inode.c), so that
+// without any a freeze costs one call more.
 //
 // At most 64 of them, in no other depth than the first: what is below stands still with it. Processes that root has moved
 // to the topmost group of all, where the agent is, cannot be made to.
 type others struct {
-	root   int // the topmost group
-	notify int // an inotify descriptor; -1: there is none, and they are always looked for
-	known  bool
-	frozen []int // descriptors of those that were told to stand still
+	root   int    // the topmost group
+	links  uint64 // that it has without any
+	frozen []int  // descriptors of those that were told to stand still
 }
 
 const maxOthers = 64
 
+// open is to be called when all groups of the agent's own are there.
 func (o *others) open(root int) error {
 	var err error
 	if o.root, err = open(root, ".", syscall.O_DIRECTORY); err != nil {
 		return describe("open", mount, err)
 	}
-	o.notify, err = syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)
-	if err == nil {
-		_, err = syscall.InotifyAddWatch(o.notify, mount, syscall.IN_CREATE|syscall.IN_MOVED_TO|syscall.IN_ONLYDIR)
-	}
-	if err != nil {
-		o.notify, o.known = -1, true
-	}
+	o.links = o.count()
 	return nil
+}
+
+func (o *others) count() uint64 {
+	var st syscall.Stat_t
+	_ = syscall.Fstat(o.root, &st)
+	return uint64(st.Nlink)
 }
 
 // freeze tells all that there are to stand still.
 func (o *others) freeze() {
-	if !o.known {
-		var events [1024]byte
-		n, err := syscall.Read(o.notify, events[:])
-		o.known = n > 0 && err == nil
-	}
-	if !o.known {
+	if o.count() == o.links {
 		return
 	}
 	names, err := o.names()
