@@ -52,7 +52,7 @@ export class SnapshotService implements Snapshots {
     return states
       .filter(({ manifest }) => manifest.name !== undefined)
       .reverse()
-      .map(toSnapshotInfo);
+      .flatMap((state) => readable(state) ?? []);
   }
 
   async get(ref: string): Promise<SnapshotInfo> {
@@ -123,6 +123,15 @@ export class SnapshotService implements Snapshots {
 
   #tell(what: string, { id, manifest }: StoredState): void {
     this.#context.events.add({ type: `snapshot.${what}`, message: manifest.name, data: { id } });
+  }
+}
+
+/** Undefined for one that a newer version has stored. */
+function readable(state: StoredState): SnapshotInfo | undefined {
+  try {
+    return toSnapshotInfo(state);
+  } catch {
+    return undefined;
   }
 }
 
