@@ -6,6 +6,7 @@ import { vmdkDescriptor } from "./disk/index.ts";
 import { doctor } from "./doctor.ts";
 import type { Engine } from "./engine.ts";
 import { imageEnsurer } from "./ensure-image.ts";
+import { faultInjection } from "./fault-injection.ts";
 import {
   CredentialStore,
   ImagePolicy,
@@ -39,6 +40,7 @@ export interface EngineOptions {
    * Settings: `MSB_QEMU`, `MSB_ASSETS`, `MSB_ACCELERATOR`, `MSB_JAIL_WITHOUT`, and for very slow hosts
    * `MSB_BOOT_TIMEOUT_MS`, how long the boot of a template may take (default 60,000), `MSB_HEARTBEAT_MS`, how often guests are asked
    * whether they are there (default 10,000). `MSB_NETWORK=unattached` leaves the other end of the sandboxes' links to somebody else.
+   * `MSB_FAULT` is for tests (fault-injection.ts).
    * Default: the process's.
    */
   env?: NodeJS.ProcessEnv;
@@ -78,7 +80,8 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     },
   });
   const holds = new VolumeHolds();
-  const states = new StateStore(paths.states);
+  const reached = faultInjection(env.MSB_FAULT, home);
+  const states = new StateStore(paths.states, { onStep: (step) => reached?.(`state.${step}`) });
   const network = env.MSB_NETWORK === "unattached" ? undefined : new NetworkService();
   const networkSettings = new NetworkSettingsFile(paths.networkSettings);
   const context: SandboxContext = {
@@ -96,6 +99,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     heartbeatMs: millisecondsSetting(env, "MSB_HEARTBEAT_MS"),
     network,
     networkSettings: () => networkSettings.get(),
+    reached,
     onAgentLog: (sandbox, { level, message }) => options.onAgentLog?.(sandbox, level, message),
   };
   const sandboxes = new SandboxManager(context);

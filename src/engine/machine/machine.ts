@@ -217,6 +217,8 @@ export interface Machine {
   runs(): Promise<boolean>;
   /** Makes a capture ready; the machine runs on. @throws `unsupported` on a host that shows no memory of processes */
   prepareCapture(request: CaptureRequest): Promise<Capture>;
+  /** Ends the copying for a capture that is nobody's any more, and lets go of the files. */
+  endCopies(): Promise<void>;
   /** Writes the device state beside the memory file of a paused, booted machine. */
   store(options?: { signal?: AbortSignal }): Promise<void>;
   /** From now on its disks serve no more, all of them together; for a machine that was loaded as `limitable`. */

@@ -1,5 +1,6 @@
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, truncate, unlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { SandboxError } from "../../contract/index.ts";
 import { createQcow2, readQcow2Info } from "../disk/index.ts";
 import { type AgentConnection, freezeGuest, PROTOCOL_VERSION, thawGuest } from "../guest/index.ts";
 import type { Capture, DiskCopy, Machine } from "../machine/index.ts";
@@ -8,6 +9,7 @@ import {
   type MemoryChain,
   PAGE_BYTES,
   type StateDraft,
+  storing,
   writeDelta,
 } from "../state/index.ts";
 import { copyDisk } from "../volume/index.ts";
@@ -22,11 +24,13 @@ import { VmmFile } from "./vmm-file.ts";
  * A running sandbox as it is at one moment, into a state that is being made: its processes stand still, then its VM does, memory and
  * device state are read, and both go on. What is written afterwards goes into neither.
  *
- * Whatever fails on the way, the sandbox goes on; if even that fails, the caller hears of it by `StillStanding`.
+ * Whatever fails on the way, the sandbox goes on; if even that fails, it is given up.
  */
 
 /** A guest that is slower than this to hear the time has its heartbeat to tell of it. */
 const CLOCK_TIMEOUT_MS = 5_000;
+/** Names of the files that QEMU copies disks into begin with this. */
+const COPY = "copy-";
 
 export interface Subject {
   /** The sandbox's. */
@@ -35,6 +39,8 @@ export interface Subject {
   agent: AgentConnection;
   /** Of its VMM. */
   uid: number | undefined;
+  /** Its VM or its processes could not be made to go on: there is nothing to be done with it but to end it. */
+  giveUp(reason: string): void;
 }
 
 export interface CaptureOptions {
@@ -42,9 +48,15 @@ export interface CaptureOptions {
   ends?: boolean;
   /** The state is loaded as soon as it is stored. Default: false */
   loadsSoon?: boolean;
-  /** Slots of volumes to be copied too. */
-  volumeSlots?: readonly number[];
+  /** To be copied too. */
+  volumes?: readonly CopiedVolume[];
   reached: Reached;
+}
+
+export interface CopiedVolume {
+  slot: number;
+  /** QEMU copies only into a file that is as large. */
+  sizeBytes: number;
 }
 
 /** What the state is to be made of beside the files in its folder. */
@@ -59,33 +71,33 @@ export interface CapturedSandbox {
   standstillMs: number;
 }
 
-/** Its VM or its processes could not be made to go on: there is nothing to be done with it but to end it. */
-export class StillStanding extends Error {
-  override readonly cause: unknown;
-  constructor(cause: unknown) {
-    super("the sandbox could not be made to go on after its state was taken");
-    this.cause = cause;
-  }
-}
-
 /** @returns with `ends` what has it go on all the same */
-export async function captureSandbox(
+export function captureSandbox(
   subject: Subject,
   draft: StateDraft,
-  { ends = false, loadsSoon = false, volumeSlots = [], reached }: CaptureOptions,
+  options: CaptureOptions,
 ): Promise<{ what: CapturedSandbox; goOn(): Promise<void> }> {
-  const { directory, machine, agent } = subject;
+  return storing("storing the state of a sandbox", () => capture(subject, draft, options));
+}
+
+async function capture(
+  subject: Subject,
+  draft: StateDraft,
+  { ends = false, loadsSoon = false, volumes = [], reached }: CaptureOptions,
+): Promise<{ what: CapturedSandbox; goOn(): Promise<void> }> {
+  const { directory, machine } = subject;
   const origin = await originOf(directory);
   if (loadsSoon) draft.anticipateLoading(origin.chain);
-  const copies = ends ? [] : await prepareCopies(subject, draft, volumeSlots);
+  const copies: PreparedCopy[] = [];
   let standing: Standing;
   try {
+    if (!ends) await prepareCopies(subject, draft, volumes, copies);
     const state = await readFile(origin.state);
-    const capture = await machine.prepareCapture({ origin: { state, memoryFile: origin.memory }, copies });
-    standing = new Standing(machine, agent, capture);
+    const taking = await machine.prepareCapture({ origin: { state, memoryFile: origin.memory }, copies });
+    standing = new Standing(subject, taking);
     await standing.begin(reached);
     try {
-      const taken = await capture.take();
+      const taken = await taking.take();
       await reached("taken");
       const write = async () => {
         const { runs } = taken.memory;
@@ -107,7 +119,10 @@ export async function captureSandbox(
     }
     await Promise.all(copies.map(({ copied, keep }) => keep(copied.path)));
   } finally {
-    await discardCopies(copies);
+    for (const { copied, file } of copies) {
+      await copied[Symbol.asyncDispose]();
+      await discard(file);
+    }
   }
   const what = {
     memory: origin.chain,
@@ -121,16 +136,14 @@ export async function captureSandbox(
 
 /** Processes and VM, while both stand still. */
 class Standing {
-  readonly #machine: Machine;
-  readonly #agent: AgentConnection;
+  readonly #subject: Subject;
   readonly #capture: Capture;
   #still = false;
   #since = 0;
   #until: number | undefined;
 
-  constructor(machine: Machine, agent: AgentConnection, capture: Capture) {
-    this.#machine = machine;
-    this.#agent = agent;
+  constructor(subject: Subject, capture: Capture) {
+    this.#subject = subject;
     this.#capture = capture;
   }
 
@@ -142,10 +155,10 @@ class Standing {
   async begin(reached: Reached): Promise<void> {
     this.#since = performance.now();
     try {
-      await freezeGuest(this.#agent);
+      await freezeGuest(this.#subject.agent);
       this.#still = true;
       await reached("frozen");
-      await this.#machine.pause();
+      await this.#subject.machine.pause();
       await reached("paused");
     } catch (error) {
       await this.#capture.cancel().catch(() => {});
@@ -154,22 +167,28 @@ class Standing {
     }
   }
 
-  /** Both go on, with the right time. Does nothing if they do already. @throws `StillStanding` */
+  /** Both go on, with the right time. Does nothing if they do already. @throws `internal`, and it is given up */
   async end(reached: Reached): Promise<void> {
     if (!this.#still) return;
     this.#still = false;
+    const { machine, agent, giveUp } = this.#subject;
     try {
-      await this.#machine.resume();
+      await machine.resume();
       await reached("resumed");
       const setTimeNs = BigInt(Date.now()) * 1_000_000n;
       // Sent together; the guest does them in this order.
-      const clock = this.#agent.ping({ setTimeNs, timeoutMs: CLOCK_TIMEOUT_MS }).catch(() => {});
-      await thawGuest(this.#agent, { hooks: false });
+      const clock = agent.ping({ setTimeNs, timeoutMs: CLOCK_TIMEOUT_MS }).catch(() => {});
+      await thawGuest(agent, { hooks: false });
       await clock;
       this.#until = performance.now();
       await reached("thawed");
     } catch (error) {
-      throw new StillStanding(error);
+      const reason = `it could not be made to go on after its state was taken: ${SandboxError.from(error).message}`;
+      giveUp(reason);
+      throw new SandboxError("internal", `the sandbox has failed: ${reason}`, {
+        hint: "Start it again: msb start NAME. Its disk is as it was left.",
+        cause: error,
+      });
     }
   }
 }
@@ -181,48 +200,50 @@ interface PreparedCopy extends DiskCopy {
   keep(file: string): Promise<void>;
 }
 
-async function discardCopies(copies: readonly PreparedCopy[]): Promise<void> {
-  for (const { copied, file } of copies) {
-    await copied[Symbol.asyncDispose]();
-    await rm(file, { force: true });
-  }
-}
-
-/** Files that QEMU copies into what the sandbox has written. */
+/** Files that QEMU copies into what the sandbox has written. @param copies gets them */
 async function prepareCopies(
   { directory, uid }: Subject,
   draft: StateDraft,
-  volumeSlots: readonly number[],
-): Promise<PreparedCopy[]> {
+  volumes: readonly CopiedVolume[],
+  copies: PreparedCopy[],
+): Promise<void> {
   const writable = writableDirectoryOf(directory);
-  const copies: PreparedCopy[] = [];
   const add = async (copy: Omit<PreparedCopy, "copied">) => {
     const copied = await VmmFile.open(copy.file, { writable: true });
     copies.push({ ...copy, copied });
     if (uid !== undefined) await copied.giveTo(uid);
   };
-  try {
-    for (const { role, file, levels } of await overlaysOf(directory)) {
-      const copy = join(writable, `copy-${basename(file)}`);
-      await using written = await VmmFile.open(file);
-      const { virtualSizeBytes } = await readQcow2Info(written.path);
-      // An earlier daemon may have died in the middle.
-      await rm(copy, { force: true });
-      await createQcow2(copy, { virtualSizeBytes });
-      const folder = join(draft.directory, "disks", role);
-      await add({ role, file: copy, what: "own", keep: (own) => storeDisk(folder, levels, own) });
-    }
-    if (volumeSlots.length > 0) await mkdir(join(draft.directory, "volumes"), { mode: 0o700 });
-    for (const slot of volumeSlots) {
-      const copy = join(writable, `copy-volume${slot}.ext4`);
-      await rm(copy, { force: true });
-      await writeFile(copy, "", { mode: 0o600, flag: "wx" });
-      const kept = join(draft.directory, "volumes", String(slot));
-      await add({ role: `volume${slot}`, file: copy, what: "all", keep: (disk) => copyDisk(disk, kept) });
-    }
-    return copies;
-  } catch (error) {
-    await discardCopies(copies);
-    throw error;
+  for (const { role, file, levels } of await overlaysOf(directory)) {
+    const copy = join(writable, COPY + basename(file));
+    await using written = await VmmFile.open(file);
+    const { virtualSizeBytes } = await readQcow2Info(written.path);
+    // An earlier daemon may have died in the middle.
+    await discard(copy);
+    await createQcow2(copy, { virtualSizeBytes });
+    const folder = join(draft.directory, "disks", role);
+    await add({ role, file: copy, what: "own", keep: (own) => storeDisk(folder, levels, own) });
   }
+  if (volumes.length > 0) await mkdir(join(draft.directory, "volumes"), { mode: 0o700 });
+  for (const { slot, sizeBytes } of volumes) {
+    const copy = join(writable, `${COPY}volume${slot}.ext4`);
+    await discard(copy);
+    await writeFile(copy, "", { mode: 0o600, flag: "wx" });
+    const kept = join(draft.directory, "volumes", String(slot));
+    await add({ role: `volume${slot}`, file: copy, what: "all", keep: (disk) => copyDisk(disk, kept) });
+    await truncate(copies.at(-1)!.copied.path, sizeBytes);
+  }
+}
+
+/** Ends what a daemon that has died while it took the state of this VM had left copying, and removes the copies. */
+export async function discardCopies(directory: string, machine: Machine): Promise<void> {
+  const writable = writableDirectoryOf(directory);
+  const copies = (await readdir(writable)).filter((name) => name.startsWith(COPY));
+  if (copies.length === 0) return;
+  await machine.endCopies();
+  await Promise.all(copies.map((name) => discard(join(writable, name))));
+}
+
+/** What else a VMM may have put in its place stays in its folder. */
+async function discard(file: string): Promise<void> {
+  await unlink(file).catch(() => {});
 }

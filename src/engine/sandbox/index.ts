@@ -4,6 +4,7 @@
  */
 export type { Machines, SandboxContext } from "./context.ts";
 export type { WarmRequest, WarmVms } from "./create.ts";
+export { OPERATION_STEPS, type Reached } from "./faults.ts";
 export { FolderPolicy } from "./folder-policy.ts";
 export { SandboxManager } from "./manager.ts";
 export { STORED_INTERFACE } from "./network.ts";

@@ -5,6 +5,7 @@ import type { AgentConnection } from "../guest/index.ts";
 import type { Machine, MachineExit } from "../machine/index.ts";
 import type { StoredState } from "../state/index.ts";
 import { AgentLink } from "./agent-link.ts";
+import { discardCopies } from "./capture.ts";
 import type { Commands } from "./commands.ts";
 import type { SandboxContext } from "./context.ts";
 import { HostFolders } from "./host-folders.ts";
@@ -97,6 +98,7 @@ export class LiveMachine {
     if (paused) await machine.pause();
     // That daemon may have died while it took its state.
     else if (!(await machine.runs())) await machine.resume();
+    await discardCopies(directoryOf(this.#host.context, this.#host.kept.now.id), machine);
     const agent = paused ? undefined : await this.#link.reach(machine);
     await this.#host.network.adopt(this.#host.kept.now);
     this.#attach(machine);
@@ -132,6 +134,9 @@ export class LiveMachine {
     this.#folders.close();
     return machine;
   }
+
+  /** There is nothing to be done with it but to end it. */
+  readonly giveUp = (reason: string): void => this.#host.onLost(reason);
 
   /** It is gone: nothing is left of it in the record or on disk. */
   forget(): void {

@@ -73,8 +73,10 @@ export async function startFromState(
       }),
     );
     try {
+      await context.reached?.("load.greeted");
       const { timings } = await spans.time("restore", () => becomeAnother(agent, record, generation));
       addGuestSpans(spans, timings);
+      await context.reached?.("load.restored");
       const limits = diskLimitsOf(record.spec);
       if (limits !== undefined) await spans.time("disk limits", () => machine!.limitDisks(limits));
       return { machine, agent };

@@ -230,7 +230,7 @@ export class Sandbox {
       return this.standstill.alone(() => storeStopped(this.context, this.record, options));
     return this.standstill.running(() => {
       assertLegal("exec", this.name, this.state);
-      const parts = { machine: this.machine!, agent: this.agent! };
+      const parts = { machine: this.machine!, agent: this.agent!, giveUp: this.vm.giveUp };
       return storeRunning(this.context, this.record, parts, options, operation);
     });
   }

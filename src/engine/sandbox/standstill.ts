@@ -56,15 +56,18 @@ export class Standstill {
     });
   }
 
-  /** Nobody else pauses it, or has it go on, until this has been done. One that is paused goes on for as long as it takes. */
+  /** Nobody else pauses it, or has it go on, until this has been done. One that stands still goes on for as long as it takes. */
   running<T>(work: () => Promise<T>): Promise<T> {
     return this.#inTurn(async () => {
-      const paused = this.#host.state() === "paused";
-      if (paused) await this.#resume();
+      const before = this.#host.state();
+      if (this.#still) await this.#resume();
       try {
         return await work();
       } finally {
-        if (paused && this.#host.state() === "running") await this.#pause(undefined);
+        if (this.#host.state() === "running") {
+          if (before === "paused") await this.#pause(undefined);
+          if (before === "suspended") await this.#suspend(undefined);
+        }
       }
     });
   }

@@ -1,15 +1,14 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { SnapshotRequest } from "../../contract/index.ts";
-import type { AgentConnection } from "../guest/index.ts";
 import { PROTOCOL_VERSION } from "../guest/index.ts";
-import type { Machine } from "../machine/index.ts";
 import type { FinishOptions, StoredState } from "../state/index.ts";
 import { copyDisk } from "../volume/index.ts";
-import { captureSandbox } from "./capture.ts";
+import { type CopiedVolume, captureSandbox, type Subject } from "./capture.ts";
 import type { SandboxContext } from "./context.ts";
 import { overlaysOf } from "./disks.ts";
 import { directoryOf, shapeOf } from "./launch-vm.ts";
+import { volumesOf } from "./mounts.ts";
 import type { SandboxRecord } from "./record.ts";
 import { storeDisk } from "./stored-disks.ts";
 import { describeSandbox } from "./stored-sandbox.ts";
@@ -34,17 +33,17 @@ export type Operation = "snapshot" | "fork";
 export async function storeRunning(
   context: SandboxContext,
   record: SandboxRecord,
-  { machine, agent }: { machine: Machine; agent: AgentConnection },
+  { machine, agent, giveUp }: Pick<Subject, "machine" | "agent" | "giveUp">,
   options: StateOptions,
   operation: Operation,
 ): Promise<StoredState> {
   const { name, volumes, now, prepared, finish } = options;
-  const volumeSlots = slotsToCopy(record, volumes, { sharesReadOnly: now });
+  const copied = await volumesIn(context, record, slotsToCopy(record, volumes, { sharesReadOnly: now }));
   const directory = directoryOf(context, record.id);
   const reached = (step: string) => context.reached?.(`${operation}.${step}`);
   await using draft = await context.states.draft();
-  const subject = { directory, machine, agent, uid: record.uid };
-  const { what } = await captureSandbox(subject, draft, { loadsSoon: now, volumeSlots, reached });
+  const subject = { directory, machine, agent, uid: record.uid, giveUp };
+  const { what } = await captureSandbox(subject, draft, { loadsSoon: now, volumes: copied, reached });
   const standstillMs = Math.round(what.standstillMs * 10) / 10;
   context.events.add({
     type: "sandbox.stored",
@@ -58,7 +57,12 @@ export async function storeRunning(
     { kind: "running", name, parent, generation, machine: identity, record: described, memory },
     finish,
   );
-  await reached("stored");
+  try {
+    await reached("stored");
+  } catch (error) {
+    await context.states.remove(stored.id);
+    throw error;
+  }
   return stored;
 }
 
@@ -87,15 +91,26 @@ export async function storeStopped(
 
 async function copyVolumes(
   context: SandboxContext,
-  { spec }: SandboxRecord,
+  record: SandboxRecord,
   folder: string,
   slots: readonly number[],
 ): Promise<void> {
   if (slots.length === 0) return;
   await mkdir(folder, { mode: 0o700 });
-  const mounts = spec.mounts.filter((mount) => mount.type === "volume");
-  for (const slot of slots) {
-    const { file } = await context.volumes.get(mounts[slot]!.name);
+  for (const { slot, file } of await volumesIn(context, record, slots))
     await copyDisk(file, join(folder, String(slot)));
-  }
+}
+
+async function volumesIn(
+  context: SandboxContext,
+  { spec }: SandboxRecord,
+  slots: readonly number[],
+): Promise<(CopiedVolume & { file: string })[]> {
+  const mounts = volumesOf(spec.mounts);
+  return Promise.all(
+    slots.map(async (slot) => {
+      const { file, sizeMiB } = await context.volumes.get(mounts[slot]!.name);
+      return { slot, file, sizeBytes: sizeMiB * 1024 ** 2 };
+    }),
+  );
 }

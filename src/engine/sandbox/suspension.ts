@@ -30,10 +30,10 @@ export async function suspendSandbox(parts: Suspension, reason: string | undefin
   const directory = directoryOf(context, id);
   const reached = (step: string) => context.reached?.(`suspend.${step}`);
   await using draft = await context.states.draft();
-  const subject = { directory, machine: vm.machine!, agent: vm.agent!, uid };
+  const subject = { directory, machine: vm.machine!, agent: vm.agent!, uid, giveUp: vm.giveUp };
   const captured = await captureSandbox(subject, draft, { ends: true, reached });
   const { memory, machine: identity, generation, parent } = captured.what;
-  let stored: StoredState;
+  let stored: StoredState | undefined;
   try {
     const record = await describeSandbox(directory, kept.now);
     stored = await draft.finish(
@@ -43,6 +43,7 @@ export async function suspendSandbox(parts: Suspension, reason: string | undefin
     await reached("stored");
   } catch (error) {
     await captured.goOn();
+    if (stored !== undefined) await context.states.remove(stored.id);
     throw error;
   }
   kept.transition("suspended", { reason, suspendedIn: stored.id });
@@ -51,6 +52,7 @@ export async function suspendSandbox(parts: Suspension, reason: string | undefin
   await vm.release()!.kill();
   vm.forget();
   kept.save({});
+  await reached("ended");
   // From now on whoever comes to a port of it has it loaded.
   await network.close();
   await network.adopt(kept.now);
@@ -82,5 +84,6 @@ export async function wakeSandbox({ context, kept, vigil, vm }: Suspension): Pro
   await reached("running");
   await vm.goOn(agent);
   vigil.goOn(agent);
+  await reached("gone-on");
   await context.states.remove(stored.id);
 }

@@ -29,9 +29,9 @@ export class VmmFile implements AsyncDisposable {
     throw notOurs(path);
   }
 
-  /** Path that leads to what was opened, whatever has become of its name. Good until it is closed. */
+  /** Path that leads to what was opened, whatever has become of its name; for programs that we start too. Good until it is closed. */
   get path(): string {
-    return `/proc/self/fd/${this.#handle.fd}`;
+    return `/proc/${process.pid}/fd/${this.#handle.fd}`;
   }
 
   /** Makes it the VMM's. */

@@ -192,12 +192,21 @@ export class StateStore {
     const publishing = this.#publishing.then(async () => {
       if (name !== undefined && (await this.#named(name)) !== undefined) throw taken(name);
       await rename(partial, state.directory);
-      if (manifest.durable) await syncPath(this.#directory);
+      if (!manifest.durable) return;
+      await syncPath(this.#directory).catch(async (error) => {
+        await this.remove(id);
+        throw error;
+      });
     });
     this.#publishing = publishing.catch(() => {});
     await publishing;
-    this.#trusted.set(id, await contentMarks(state));
-    await this.#step("published");
+    try {
+      this.#trusted.set(id, await contentMarks(state));
+      await this.#step("published");
+    } catch (error) {
+      await this.remove(id);
+      throw error;
+    }
     return state;
   }
 

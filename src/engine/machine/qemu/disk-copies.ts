@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { basename } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { SandboxError } from "../../../contract/index.ts";
 import type { DiskCopy } from "../machine.ts";
 import { topNode } from "./arguments.ts";
@@ -11,9 +12,13 @@ import type { Qmp, QmpEvent } from "./qmp.ts";
  */
 
 const COPY_TIMEOUT_MS = 30 * 60_000;
+/** A copy that does not end stays; it is in nobody's way. */
+const CANCEL_TIMEOUT_MS = 5_000;
+const POLL_MS = 5;
 
 /** Those of a daemon that died in the middle may still be there. */
 const newNode = () => `copy-${randomBytes(4).toString("hex")}`;
+const COPY_NODE = /^copy-[0-9a-f]{8}(-file)?$/;
 
 export interface DiskCopies {
   /** Fixes the moment. @returns what resolves when all is copied */
@@ -80,6 +85,31 @@ export async function prepareDiskCopies(
       return { done };
     },
   };
+}
+
+/** Ends copies that nobody waits for: their daemon has died. */
+export async function endDiskCopies(qmp: Qmp): Promise<void> {
+  const deadline = Date.now() + CANCEL_TIMEOUT_MS;
+  for (;;) {
+    const jobs = await namesIn(qmp, "query-block-jobs", "device");
+    if (jobs.length === 0 || Date.now() > deadline) break;
+    for (const job of jobs)
+      await qmp.execute("block-job-cancel", { device: job, force: true }).catch(() => {});
+    await sleep(POLL_MS);
+  }
+  const nodes = await namesIn(qmp, "query-named-block-nodes", "node-name");
+  // A disk is let go of before its file.
+  nodes.sort((a, b) => Number(a.endsWith("-file")) - Number(b.endsWith("-file")));
+  for (const node of nodes) await qmp.execute("blockdev-del", { "node-name": node }).catch(() => {});
+}
+
+/** @returns those of ours */
+async function namesIn(qmp: Qmp, command: string, key: string): Promise<string[]> {
+  const list: unknown = await qmp.execute(command);
+  if (!Array.isArray(list)) return [];
+  return list
+    .map((each: unknown) => String((each as Record<string, unknown> | null)?.[key]))
+    .filter((name) => COPY_NODE.test(name));
 }
 
 /** Resolves when all these jobs have ended well. */

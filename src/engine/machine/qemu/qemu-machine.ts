@@ -16,6 +16,7 @@ import { killExactly, startTimeOf } from "../process-identity.ts";
 import { CONSOLE_BYTES, THROTTLE_GROUP } from "./arguments.ts";
 import { diskBytes } from "./block-statistics.ts";
 import { prepareCapture } from "./capture.ts";
+import { endDiskCopies } from "./disk-copies.ts";
 import { launchFailure, readLog } from "./launch.ts";
 import { networkIsReady } from "./network.ts";
 import { Qmp } from "./qmp.ts";
@@ -98,6 +99,10 @@ export class QemuMachine implements Machine {
 
   async prepareCapture(request: CaptureRequest): Promise<Capture> {
     return prepareCapture(await this.control, this.record, request);
+  }
+
+  async endCopies(): Promise<void> {
+    await endDiskCopies(await this.control);
   }
 
   async limitDisks({ iops, bytesPerSecond }: DiskLimits): Promise<void> {
