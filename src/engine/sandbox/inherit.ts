@@ -7,6 +7,7 @@ import { diskLevels, type StoredState } from "../state/index.ts";
 import type { SandboxContext } from "./context.ts";
 import type { WarmVms } from "./create.ts";
 import { inheritDisks, type Levels } from "./disks.ts";
+import { withFreePorts } from "./free-ports.ts";
 import { newId } from "./identity.ts";
 import { directoryOf } from "./launch-vm.ts";
 import { assertLoadable } from "./load-state.ts";
@@ -26,6 +27,8 @@ export interface Inheritance {
   name?: string | undefined;
   count: number;
   changes?: RestoreChanges | undefined;
+  /** The sandbox that they come of goes on, with the ports of the host that it publishes. Default: false */
+  parentRuns?: boolean;
 }
 
 export interface Family {
@@ -40,13 +43,15 @@ export interface Family {
 export async function inheritState(
   family: Family,
   stored: StoredState,
-  { name, count, changes }: Inheritance,
+  { name, count, changes, parentRuns = false }: Inheritance,
   operation: OperationContext,
 ): Promise<SandboxInfo[]> {
   const { context, registry } = family;
   const described = readStoredSandbox(stored.manifest.record);
   const { sandbox: parent } = described;
-  const spec = restoredSpec(parent.spec, changes);
+  const wanted = restoredSpec(parent.spec, changes);
+  const portsAreTaken = (parentRuns || count > 1) && changes?.network === undefined;
+  const spec = portsAreTaken ? { ...wanted, network: withFreePorts(wanted.network) } : wanted;
   const running = stored.manifest.kind === "running";
   if (running) await assertLoadable(context, { spec }, stored);
   // One with memory is looked at when that is loaded.

@@ -1,7 +1,6 @@
 import {
   type ExecSpec,
   type ForkRequest,
-  type RestoreRequest,
   SandboxError,
   type SandboxInfo,
   type SandboxMetrics,
@@ -26,7 +25,7 @@ import type { SandboxContext } from "./context.ts";
 import { createSandbox, type WarmVms } from "./create.ts";
 import { exportSandbox } from "./export.ts";
 import { assertFolders } from "./host-folders.ts";
-import { type Family, inheritState } from "./inherit.ts";
+import { type Family, type Inheritance, inheritState } from "./inherit.ts";
 import { assertLegal } from "./lifecycle.ts";
 import { volumesOf } from "./mounts.ts";
 import { assertCapture } from "./network.ts";
@@ -113,7 +112,7 @@ export class SandboxManager implements Sandboxes, SnapshotMaker {
     const options = { volumes, now: true, finish: { durable: false, signal } };
     const stored = await this.registry.find(ref).store("fork", options);
     try {
-      return await this.inherit(stored, request, operation);
+      return await this.inherit(stored, { ...request, parentRuns: true }, operation);
     } finally {
       await this.context.states.remove(stored.id);
     }
@@ -133,7 +132,7 @@ export class SandboxManager implements Sandboxes, SnapshotMaker {
     return this.registry.find(ref).name;
   }
 
-  inherit(stored: StoredState, request: RestoreRequest, operation: OperationContext): Promise<SandboxInfo[]> {
+  inherit(stored: StoredState, request: Inheritance, operation: OperationContext): Promise<SandboxInfo[]> {
     return this.working(() => inheritState(this.family, stored, request, operation));
   }
 
