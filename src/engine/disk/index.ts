@@ -5,4 +5,5 @@
 
 export { createQcow2, type Qcow2Info, type Qcow2Options, readQcow2Info } from "./qcow2.ts";
 export { mergeQcow2 } from "./qcow2-merge.ts";
+export { rawOfQcow2 } from "./qcow2-raw.ts";
 export { type DiskDescriptorWriter, type FlatExtent, vmdkDescriptor } from "./vmdk.ts";

@@ -166,9 +166,9 @@ export interface DirtyMemory {
 export interface DiskCopy {
   /** `upper`, `kept`, `volume0`, … */
   role: string;
-  /** What is there to be copied into: a file in the machine's writable folder, of the disk's format and size. */
+  /** What is there to be copied into: a new qcow2 in the machine's writable folder, of the disk's size. */
   file: string;
-  /** `own`: a qcow2 with what the machine has written to its overlay. `all`: a raw disk, whole. */
+  /** `own`: what the machine has written to its overlay. `all`: the whole disk. */
   what: "own" | "all";
 }
 

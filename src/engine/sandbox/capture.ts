@@ -1,7 +1,7 @@
-import { mkdir, readdir, readFile, truncate, unlink, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, unlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
-import { createQcow2, readQcow2Info } from "../disk/index.ts";
+import { createQcow2, rawOfQcow2, readQcow2Info } from "../disk/index.ts";
 import { type AgentConnection, freezeGuest, PROTOCOL_VERSION, thawGuest } from "../guest/index.ts";
 import type { Capture, DiskCopy, Machine } from "../machine/index.ts";
 import {
@@ -12,7 +12,6 @@ import {
   storing,
   writeDelta,
 } from "../state/index.ts";
-import { copyDisk } from "../volume/index.ts";
 import { overlaysOf, writableDirectoryOf } from "./disks.ts";
 import type { Reached } from "./faults.ts";
 import { originOf } from "./origin.ts";
@@ -55,7 +54,6 @@ export interface CaptureOptions {
 
 export interface CopiedVolume {
   slot: number;
-  /** QEMU copies only into a file that is as large. */
   sizeBytes: number;
 }
 
@@ -225,12 +223,13 @@ async function prepareCopies(
   }
   if (volumes.length > 0) await mkdir(join(draft.directory, "volumes"), { mode: 0o700 });
   for (const { slot, sizeBytes } of volumes) {
-    const copy = join(writable, `${COPY}volume${slot}.ext4`);
+    const copy = join(writable, `${COPY}volume${slot}.qcow2`);
     await discard(copy);
-    await writeFile(copy, "", { mode: 0o600, flag: "wx" });
+    // Into a raw file QEMU would write all the zeros too.
+    await createQcow2(copy, { virtualSizeBytes: sizeBytes });
     const kept = join(draft.directory, "volumes", String(slot));
-    await add({ role: `volume${slot}`, file: copy, what: "all", keep: (disk) => copyDisk(disk, kept) });
-    await truncate(copies.at(-1)!.copied.path, sizeBytes);
+    const keep = (disk: string) => rawOfQcow2(disk, kept, sizeBytes);
+    await add({ role: `volume${slot}`, file: copy, what: "all", keep });
   }
 }
 

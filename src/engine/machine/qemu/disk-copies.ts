@@ -39,7 +39,7 @@ export async function prepareDiskCopies(
   };
   try {
     await Promise.all(
-      jobs.flatMap(({ node, file, what }) => {
+      jobs.flatMap(({ node, file }) => {
         const filename = `${inside}/${basename(file)}`;
         const source = {
           driver: "file",
@@ -48,7 +48,7 @@ export async function prepareDiskCopies(
           filename,
           discard: "unmap",
         };
-        const disk = { driver: what === "own" ? "qcow2" : "raw", "node-name": node, file: `${node}-file` };
+        const disk = { driver: "qcow2", "node-name": node, file: `${node}-file` };
         // Answered in order: the second finds the first.
         return [qmp.execute("blockdev-add", source), qmp.execute("blockdev-add", disk)];
       }),
