@@ -23,7 +23,7 @@ export async function preparedImage(engine: Engine, image: string): Promise<Snap
     const snapshot = await engine.snapshots.get(image);
     return snapshot.name === image && snapshot.prepared !== undefined ? snapshot : undefined;
   } catch (error) {
-    if (["not_found", "unsupported"].includes(SandboxError.from(error).code)) return undefined;
+    if (SandboxError.from(error).code === "not_found") return undefined;
     throw error;
   }
 }
