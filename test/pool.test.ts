@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
+import { getPriority } from "node:os";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type CreateOptions, Pool, type PoolInfo, Sandbox } from "../src/sdk/index.ts";
 import { BASE_IMAGE, isAlive, SandboxDriver, until } from "./sandbox-driver.ts";
@@ -119,6 +120,8 @@ describe("VMs that wait", () => {
     await keep(2);
     expect(await Sandbox.list(of())).toEqual([]);
     const [victim] = await driver.vmPids();
+    // While it was made it had yielded to others.
+    expect(getPriority(victim)).toBe(getPriority());
     process.kill(victim!, "SIGKILL");
     await until(() => driver.seen("pool.lost").length === 1, "its loss is told");
     await isFull(2);

@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Daemon, Sandbox, SandboxError } from "./index.ts";
+import { Daemon, Pool, Sandbox, SandboxError } from "./index.ts";
 import { TestHome } from "./testing/test-home.ts";
 
 let home: TestHome;
@@ -88,6 +88,23 @@ test("a daemon with nothing to do leaves, and comes back when it is needed", {
     await gone((await Daemon.start({ connection: other.connect() })).health.pid);
     expect((await Daemon.status({ connection }))!.pid).toBe(pid);
     await sandbox[Symbol.asyncDispose]();
+    await gone(pid);
+  } finally {
+    delete process.env.MSB_IDLE_EXIT_MS;
+  }
+});
+
+test("a daemon that keeps a pool has something to do", { timeout: 20_000 }, async () => {
+  process.env.MSB_IDLE_EXIT_MS = "60";
+  try {
+    const connection = home.connect();
+    await Pool.set({ image: "msb/base", count: 1 }, { connection });
+    const { pid } = (await Daemon.status({ connection }))!;
+    // One that was started later, with nothing to do, leaves before it.
+    await using other = new TestHome();
+    await gone((await Daemon.start({ connection: other.connect() })).health.pid);
+    expect((await Daemon.status({ connection }))!.pid).toBe(pid);
+    await Pool.remove("msb/base", { connection });
     await gone(pid);
   } finally {
     delete process.env.MSB_IDLE_EXIT_MS;

@@ -9,6 +9,7 @@ import {
 } from "../guest/index.ts";
 import type { Digest, StoredImage } from "../image/index.ts";
 import type { Machine } from "../machine/index.ts";
+import { toBackground, toForeground } from "./background.ts";
 import { processSpec } from "./command.ts";
 import type { SandboxContext } from "./context.ts";
 import { newId, newIdentity } from "./identity.ts";
@@ -34,7 +35,12 @@ export interface WarmShape {
 }
 
 /** The highest number of a channel: what a sandbox runs begins with 1, and no number is used twice. */
-const CHANNEL = 2 ** 31 - 1;
+const LAST_CHANNEL = 2 ** 31 - 1;
+/**
+ * What most images have and most programs do: a shell, output, a command that is looked for, a folder that is listed, a file that is read.
+ * Under emulation the first run of each takes 15 ms of a processor, the next ones 8.
+ */
+const COMMANDS = [["sh", "-c", "echo"], ["true"], ["ls", "/"], ["cat", "/etc/hostname"]];
 /** A slow host's; a command that ends later than this was no good idea. */
 const COMMAND_MS = 20_000;
 const RESTORE_MS = 10_000;
@@ -166,10 +172,14 @@ export async function warmUp(
   };
   try {
     const started = await startMachine(context, record, new Spans(), { signal }, hears);
+    const { pid } = started.machine.record;
     try {
+      // Not before: a template that is slow to answer is taken for a damaged one.
+      toBackground(pid);
       const own = { ...record, linkNumber: link?.number };
       await prepare(started.agent, own, image, signal);
       await started.machine.pause();
+      toForeground(pid);
       signal.throwIfAborted();
       return new WarmVm(context, own, started, { voice, releaseLink });
     } catch (error) {
@@ -185,30 +195,40 @@ export async function warmUp(
   }
 }
 
-/** Runs a command, so that what it takes has been translated, read and mapped; then gives it the addresses that it will have. */
+/**
+ * Goes through all that a claim and its first command do, so that it is translated, read and mapped by then; and gives it the addresses that
+ * it will have. It stands still in the end.
+ */
 async function prepare(
   agent: AgentConnection,
   record: SandboxRecord,
   image: StoredImage,
   signal: AbortSignal,
 ): Promise<void> {
-  await runCommand(agent, record, image, signal);
-  await freezeGuest(agent, { signal });
   const link = linkOf(record);
   const network = link && { ...guestNetworkOf(link), mac: macOf(link.guest.mac) };
-  await restoreGuest(agent, { ...identityFor(record), network }, { timeoutMs: RESTORE_MS, signal });
+  const wait = { timeoutMs: RESTORE_MS, signal };
+  await freezeGuest(agent, { signal });
+  await restoreGuest(agent, { ...identityFor(record), network }, wait);
+  await thawGuest(agent, { hooks: false }, wait);
+  for (const [number, argv] of COMMANDS.entries())
+    await runCommand(agent, LAST_CHANNEL - number, argv, record, image, signal);
+  await freezeGuest(agent, { signal });
+  // As a claim does it, without another network: that is another way through the guest.
+  await restoreGuest(agent, identityFor(record), wait);
 }
 
 async function runCommand(
   agent: AgentConnection,
+  channel: number,
+  argv: string[],
   { spec }: SandboxRecord,
   image: StoredImage,
   signal: AbortSignal,
 ): Promise<void> {
-  const argv = [spec.shell, "-c", "echo"];
   const asked = processSpec(spec, image.config, { argv, env: {} }, true);
-  const process = await agent.start(CHANNEL, asked, { signal }).catch((error) => {
-    // An image without a shell, or with a user that it has not: that it cannot be run is warm now too.
+  const process = await agent.start(channel, asked, { signal }).catch((error) => {
+    // An image that has no such command, or not its own user: that it cannot be run has been gone through too.
     if (SandboxError.from(error).details?.exitCode === undefined) throw error;
     return undefined;
   });
