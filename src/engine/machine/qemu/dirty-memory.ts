@@ -1,3 +1,4 @@
+import { freemem } from "node:os";
 import { Worker } from "node:worker_threads";
 import { SandboxError } from "../../../contract/index.ts";
 import { threadProgram } from "../../thread-program.ts";
@@ -6,8 +7,9 @@ import type { Answer, Order } from "./memory-program.ts";
 
 /** The memory that VMs have changed, read by one thread for all of them. It starts with the first capture, and stays. */
 
-/** What is held of a VM's memory so that it may go on. */
-const HELD_BYTES = 64 * 1024 * 1024;
+/** What is held of a VM's memory so that it may go on: part of what the host has free, within these bounds. */
+const [LEAST_HELD_BYTES, MOST_HELD_BYTES] = [64 * 1024 ** 2, 1024 ** 3];
+const HELD_SHARE = 1 / 8;
 /** What is read at once of one that has more. */
 const NEXT_BYTES = 8 * 1024 * 1024;
 
@@ -27,7 +29,7 @@ export async function startMemoryThread(): Promise<void> {
 export async function readDirtyMemory(pid: number, memoryFile: string): Promise<DirtyMemory> {
   const reader = await theThread();
   const id = reader.newId();
-  const first = await reader.ask({ id, read: { pid, memoryFile }, atLeast: HELD_BYTES });
+  const first = await reader.ask({ id, read: { pid, memoryFile }, atLeast: heldBytes() });
   const runs = first.runs ?? [];
   async function* read(): AsyncGenerator<Buffer> {
     let answer = first;
@@ -47,6 +49,10 @@ export async function readDirtyMemory(pid: number, memoryFile: string): Promise<
     held: first.over,
     read,
   };
+}
+
+function heldBytes(): number {
+  return Math.min(MOST_HELD_BYTES, Math.max(LEAST_HELD_BYTES, Math.floor(freemem() * HELD_SHARE)));
 }
 
 function theThread(): Promise<MemoryThread> {
