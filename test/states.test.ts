@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, open, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -227,4 +227,42 @@ test("of one that is stopped, its files; of one that is paused or suspended, all
     await remove(child);
     await snapshot.remove();
   }
+});
+
+test("a byte that is another in any of its files is found before anything runs, and named", async () => {
+  const box = await driver.create({ name: "whole" });
+  const [first] = await (await box.snapshot({ name: "below" })).restore({ name: "second" });
+  // With a level of memory and of disk that it has from the other.
+  const snapshot = await first!.snapshot({ name: "fragile" });
+  await remove(box, first!);
+  const folder = join(driver.home, "states", snapshot.id);
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => join(parentPath, name));
+  expect(files.length).toBeGreaterThanOrEqual(10);
+  for (const path of files) {
+    const name = path.slice(folder.length + 1);
+    const { size, mode } = await stat(path);
+    await chmod(path, 0o600);
+    const flip = async () => {
+      await using file = await open(path, "r+");
+      const at = Math.floor(size / 2);
+      const { buffer } = await file.read(Buffer.alloc(1), 0, 1, at);
+      await file.write(Buffer.from([buffer[0]! ^ 1]), 0, 1, at);
+    };
+    await flip();
+    const error = await snapshot.restore().catch((thrown) => thrown);
+    expect(error, name).toMatchObject({ code: "internal", message: expect.stringContaining(name) });
+    expect(await driver.vmPids(), name).toEqual([]);
+    await flip();
+    await chmod(path, mode);
+  }
+  expect(await driver.files("sandboxes")).toEqual([]);
+  // It is whole again.
+  const [child] = await snapshot.restore();
+  expect(await said(child!, "echo fine")).toBe("fine\n");
+  await remove(child!);
+  await snapshot.remove();
+  await (await Snapshot.get("below", { connection })).remove();
 });

@@ -35,12 +35,13 @@ interface Round {
   output: string;
 }
 
-async function once(file: string): Promise<Round> {
+/** @param env what the tests are told beside */
+export async function once(file: string, env: Record<string, string> = {}): Promise<Round> {
   const folder = await mkdtemp(join(tmpdir(), "msb-soak-"));
   try {
     const report = join(folder, "report.json");
     const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${report}`];
-    const output = await vitest(["run", "--project", "vm", file, ...reporters]);
+    const output = await vitest(["run", "--project", "vm", file, ...reporters], env);
     const json = await readFile(report, "utf8").catch(() => undefined);
     if (json === undefined) return { tally: { passed: 0, failed: 1, skipped: 0 }, failed: [], output };
     return { tally: vitestTally(json), failed: failedTests(json), output };
@@ -60,9 +61,13 @@ function failedTests(json: string): string[] {
 }
 
 /** @returns all that it printed */
-function vitest(args: string[]): Promise<string> {
+function vitest(args: string[], env: Record<string, string>): Promise<string> {
   const program = join(ROOT, "node_modules/vitest/vitest.mjs");
-  const child = spawn(process.execPath, [program, ...args], { cwd: ROOT, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [program, ...args], {
+    cwd: ROOT,
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let output = "";
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding("utf8").on("data", (text: string) => {

@@ -8,6 +8,7 @@ import type { Soak } from "./soak.ts";
 const SOAKS: Record<string, () => Promise<Soak>> = {
   files: async () => (await import("./files.ts")).files,
   faults: async () => (await import("./faults.ts")).faults,
+  states: async () => (await import("./states.ts")).states,
 };
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { n: { type: "string" } } });
