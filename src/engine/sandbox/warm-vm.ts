@@ -119,8 +119,12 @@ export class WarmVm {
     this.#voice.heard = hears;
     const wait = { timeoutMs: CLAIM_MS };
     // The request waits in the socket for the VM to go on: one round trip less.
+    const reached = (step: string) => this.#context.reached?.(`claim.${step}`);
+    await reached("recorded");
     await Promise.all([machine.resume(), restoreGuest(agent, identityFor(record), wait)]);
+    await reached("restored");
     await thawGuest(agent, { hooks: false }, wait);
+    await reached("thawed");
     this.#acknowledged = true;
   }
 
