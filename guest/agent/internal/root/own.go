@@ -43,6 +43,10 @@ func openat2Own(path string, access uint64) (int, syscall.Errno) {
 	const cwd = -100 // AT_FDCWD
 	dir := cwd
 	how := openHow{flags: access | harmless, resolve: noCrossing}
+	if access&oPath != 0 {
+		// With others it is EINVAL.
+		how.flags = access | syscall.O_CLOEXEC | syscall.O_NOFOLLOW
+	}
 	fd, _, errno := syscall.Syscall6(openat2, uintptr(dir), uintptr(unsafe.Pointer(name)),
 		uintptr(unsafe.Pointer(&how)), unsafe.Sizeof(how), 0, 0)
 	return int(fd), errno
