@@ -40,7 +40,7 @@ const IN_SUITE = new Set([
   "fork fork.frozen kill",
   "fork fork.disks-copied fail",
   "fork load.greeted kill",
-  "fork load.restored fail",
+  "fork load.restored kill-vm",
   "suspend suspend.taken kill",
   "suspend suspend.memory-written enospc",
   "suspend suspend.suspended kill",
@@ -50,6 +50,9 @@ const IN_SUITE = new Set([
   "wake load.greeted kill",
   "wake wake.running kill",
 ]);
+
+/** Steps at which a disk that is full is found to be. */
+const WRITES = /\.(taken|memory-written|disks-copied)$|^state\./;
 
 export function faultsOf(operation: Operation): Fault[] {
   const rooms = [operation, ...PARTS[operation]];
@@ -139,7 +142,7 @@ export async function brokenOff(room: FaultRoom, fault: Fault): Promise<string[]
   holds(room.done, "the step was not reached");
   if (what === "kill") await until(async () => !(await isAlive(daemon)), "the daemon is gone");
   else holds((await driver.daemonPid()) === daemon, "the daemon did not live on");
-  if (what === "enospc" && step !== "wake.gone-on" && error !== undefined)
+  if (what === "enospc" && WRITES.test(step) && error !== undefined)
     holds((error as { code?: string }).code === "resource_exhausted", `the error of a full disk is ${error}`);
 
   // The sandbox lives on with its processes, or says why it does not.
@@ -181,7 +184,8 @@ export async function brokenOff(room: FaultRoom, fault: Fault): Promise<string[]
 async function theSandbox(driver: SandboxDriver): Promise<Sandbox> {
   const there = await Sandbox.list({ connection: driver.connection });
   const known = there.find(({ name }) => name === NAME);
-  if (known !== undefined) return known;
+  if (known?.info.state === "running") return known;
+  await known?.remove({ force: true });
   return driver.create({ name: NAME, command: ["sh", "-c", `echo 0 > /dev/shm/count; ${COUNT}`] });
 }
 

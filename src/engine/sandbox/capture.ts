@@ -39,7 +39,7 @@ export interface Subject {
   /** Of its VMM. */
   uid: number | undefined;
   /** Its VM or its processes could not be made to go on: there is nothing to be done with it but to end it. */
-  giveUp(reason: string): void;
+  giveUp(reason: string): Promise<void>;
 }
 
 export interface CaptureOptions {
@@ -182,7 +182,7 @@ class Standing {
       await reached("thawed");
     } catch (error) {
       const reason = `it could not be made to go on after its state was taken: ${SandboxError.from(error).message}`;
-      giveUp(reason);
+      await giveUp(reason);
       throw new SandboxError("internal", `the sandbox has failed: ${reason}`, {
         hint: "Start it again: msb start NAME. Its disk is as it was left.",
         cause: error,

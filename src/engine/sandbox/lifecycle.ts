@@ -77,6 +77,11 @@ export function assertLegal(operation: Operation, name: string, state: SandboxSt
   });
 }
 
+/** It has no VM, and gets one only by being started again. */
+export function isOver(state: SandboxState): boolean {
+  return state === "stopped" || state === "failed" || state === "removed";
+}
+
 /** @throws `internal`: a transition outside the table is a mistake of ours */
 export function assertTransition(name: string, from: SandboxState, to: SandboxState): void {
   if (TRANSITIONS[from].includes(to)) return;

@@ -29,7 +29,7 @@ export interface LiveMachineHost {
   /** Whether the sandbox is to be kept: a stream that closes while it ends is no loss. */
   wanted(): boolean;
   /** There is no way to its agent any more. */
-  onLost(reason: string): void;
+  onLost(reason: string): Promise<void>;
   /** It has ended, and nobody had let go of it. */
   onExit(exit: MachineExit): void;
 }
@@ -52,7 +52,7 @@ export class LiveMachine {
         kept.tell("sandbox.reconnected", reason);
         await this.goOn(agent);
       },
-      onLost: (reason) => host.onLost(reason),
+      onLost: (reason) => void host.onLost(reason),
     });
   }
 
@@ -136,7 +136,7 @@ export class LiveMachine {
   }
 
   /** There is nothing to be done with it but to end it. */
-  readonly giveUp = (reason: string): void => this.#host.onLost(reason);
+  readonly giveUp = (reason: string): Promise<void> => this.#host.onLost(reason);
 
   /** It is gone: nothing is left of it in the record or on disk. */
   forget(): void {

@@ -20,7 +20,7 @@ import { GuestFiles } from "./files/index.ts";
 import { placeFiles } from "./inline-files.ts";
 import { KeptRecord } from "./kept-record.ts";
 import { runDirectoryOf } from "./launch-vm.ts";
-import { assertLegal } from "./lifecycle.ts";
+import { assertLegal, isOver } from "./lifecycle.ts";
 import type { Expiry } from "./lifetime.ts";
 import { LiveMachine } from "./live-machine.ts";
 import { SandboxLog } from "./log.ts";
@@ -94,7 +94,7 @@ export class Sandbox {
       network: this.network,
       commands: () => this.commands,
       wanted: () => this.ending === undefined,
-      onLost: (reason) => void this.fail(`the guest's agent was lost: ${reason}`),
+      onLost: (reason) => this.fail(`the guest's agent was lost: ${reason}`),
       onExit: (exit) => void this.onMachineExit(exit),
     });
     const { kept, network, vigil, vm } = this;
@@ -196,8 +196,8 @@ export class Sandbox {
       await (this.vm.release() ?? warm?.machine)?.kill();
       await this.letGo();
       const known = cancelled(error, operation.signal) ?? SandboxError.from(error);
-      if (this.record.state !== "removed")
-        this.kept.transition("failed", { reason: known.message, timings: spans.list });
+      // That its VM has ended may have been told already.
+      if (!isOver(this.state)) this.kept.transition("failed", { reason: known.message, timings: spans.list });
       throw known;
     }
   }
@@ -305,10 +305,8 @@ export class Sandbox {
 
   /** Removes a sandbox that does not run, with its disk and log. */
   async remove(): Promise<void> {
-    if (this.state !== "removed") {
-      this.kept.transition("removed");
-      this.onRemoved();
-    }
+    if (this.state !== "removed") this.kept.transition("removed");
+    this.onRemoved();
     await this.commands.processes.close({ gone: true });
     await this.log.close();
     await this.network.dispose();
@@ -373,6 +371,7 @@ export class Sandbox {
   /** The VM is gone. */
   private async ended(state: "stopped" | "failed", reason: string): Promise<void> {
     await this.letGo();
+    if (isOver(this.state)) return;
     this.kept.transition(state, {
       reason: this.record.reason ?? reason,
       stoppedAt: new Date().toISOString(),
