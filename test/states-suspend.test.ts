@@ -10,8 +10,10 @@ beforeAll(async () => {
 });
 afterAll(() => driver?.[Symbol.asyncDispose]());
 
+/** The file is empty for a moment, whenever it is written. */
+const READ_COUNT = 'until n=$(cat /dev/shm/count); [ -n "$n" ]; do :; done; echo $n';
 const COUNT = "i=0; while :; do i=$((i+1)); echo $i > /dev/shm/count; echo $i; usleep 20000; done";
-const count = async (sandbox: Sandbox) => Number((await sandbox.shell("cat /dev/shm/count")).stdout);
+const count = async (sandbox: Sandbox) => Number((await sandbox.shell(READ_COUNT)).stdout);
 const goesOn = async (sandbox: Sandbox, from: number) => {
   const now = await count(sandbox);
   expect(now).toBeGreaterThanOrEqual(from);

@@ -17,11 +17,13 @@ beforeAll(async () => {
 });
 afterAll(() => driver?.[Symbol.asyncDispose]());
 
+/** The file is empty for a moment, whenever it is written. */
+const READ_COUNT = 'until n=$(cat /dev/shm/count); [ -n "$n" ]; do :; done; echo $n';
 /** Counts in its memory and on its disk, and says so. */
 const COUNT =
   "i=0; while :; do i=$((i+1)); echo $i > /dev/shm/count; echo $i > /root/count; echo $i; usleep 20000; done";
 const said = async (sandbox: Sandbox, command: string) => (await sandbox.shell(command)).stdout;
-const count = async (sandbox: Sandbox) => Number(await said(sandbox, "cat /dev/shm/count"));
+const count = async (sandbox: Sandbox) => Number(await said(sandbox, READ_COUNT));
 /** Waits until it counts on. @returns what it had come to */
 const counts = async (sandbox: Sandbox) => {
   const before = await count(sandbox);

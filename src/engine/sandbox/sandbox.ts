@@ -245,6 +245,8 @@ export class Sandbox {
   /** It is about to be used: one that stands still goes on. @throws `invalid_state` if it does not run */
   private async ready(use: string): Promise<AgentConnection> {
     await this.standstill.awake(use);
+    // Its VM has just gone.
+    if (this.agent === undefined) await this.ending;
     assertLegal("exec", this.name, this.state);
     return this.agent!;
   }
@@ -360,7 +362,7 @@ export class Sandbox {
   }
 
   private async fail(reason: string): Promise<void> {
-    if (this.ending !== undefined) return;
+    if (this.ending !== undefined) return this.ending;
     this.ending = (async () => {
       await this.machine?.kill().catch(() => {});
       await this.ended("failed", reason);

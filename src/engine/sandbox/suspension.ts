@@ -1,4 +1,6 @@
+import { SandboxError } from "../../contract/index.ts";
 import type { AgentConnection } from "../guest/index.ts";
+import type { Machine } from "../machine/index.ts";
 import type { StoredState } from "../state/index.ts";
 import { captureSandbox } from "./capture.ts";
 import type { SandboxContext } from "./context.ts";
@@ -34,6 +36,7 @@ export async function suspendSandbox(parts: Suspension, reason: string | undefin
   const captured = await captureSandbox(subject, draft, { ends: true, reached });
   const { memory, machine: identity, generation, parent } = captured.what;
   let stored: StoredState | undefined;
+  let machine: Machine;
   try {
     const record = await describeSandbox(directory, kept.now);
     stored = await draft.finish(
@@ -41,21 +44,26 @@ export async function suspendSandbox(parts: Suspension, reason: string | undefin
       { durable: true },
     );
     await reached("stored");
+    // Refused if its VM has ended meanwhile; from here on that it ends is no failure.
+    kept.transition("suspended", { reason, suspendedIn: stored.id });
+    machine = vm.release()!;
   } catch (error) {
-    await captured.goOn();
     if (stored !== undefined) await context.states.remove(stored.id);
+    await captured.goOn();
     throw error;
   }
-  kept.transition("suspended", { reason, suspendedIn: stored.id });
-  await reached("suspended");
-  vigil.rest();
-  await vm.release()!.kill();
-  vm.forget();
-  kept.save({});
+  try {
+    await reached("suspended");
+  } finally {
+    vigil.rest();
+    await machine.kill();
+    vm.forget();
+    kept.save({});
+    // From now on whoever comes to a port of it has it loaded.
+    await network.close();
+    await network.adopt(kept.now);
+  }
   await reached("ended");
-  // From now on whoever comes to a port of it has it loaded.
-  await network.close();
-  await network.adopt(kept.now);
 }
 
 /** It stays suspended if it cannot be loaded. */
@@ -81,9 +89,15 @@ export async function wakeSandbox({ context, kept, vigil, vm }: Suspension): Pro
     kept.save({});
     throw error;
   }
-  await reached("running");
-  await vm.goOn(agent);
-  vigil.goOn(agent);
-  await reached("gone-on");
-  await context.states.remove(stored.id);
+  try {
+    await reached("running");
+    await vm.goOn(agent);
+    vigil.goOn(agent);
+    await reached("gone-on");
+  } catch (error) {
+    await vm.giveUp(`its processes could not go on: ${SandboxError.from(error).message}`);
+    throw error;
+  } finally {
+    await context.states.remove(stored.id);
+  }
 }
