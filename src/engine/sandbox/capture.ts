@@ -85,7 +85,6 @@ async function capture(
 ): Promise<{ what: CapturedSandbox; goOn(): Promise<void> }> {
   const { directory, machine } = subject;
   const origin = await originOf(directory);
-  if (loadsSoon) draft.anticipateLoading(origin.chain);
   const copies: PreparedCopy[] = [];
   let standing: Standing;
   try {
@@ -108,6 +107,8 @@ async function capture(
       };
       if (ends || !taken.memory.held) await write();
       if (!ends) await standing.end(reached);
+      // Not while it stands still: a copy of the memory would take the processor and the disk from that.
+      if (loadsSoon) draft.anticipateLoading(origin.chain);
       if (!ends && taken.memory.held) await write();
       await taken.copied;
       await reached("disks-copied");

@@ -24,15 +24,14 @@ export async function prepareCapture(
     cancel: () => disks.cancel(),
     async take() {
       try {
-        // The memory while QEMU writes the state; the copies last, whose writing QEMU would wait for with the state.
-        const [state, memory] = await Promise.all([
-          saveDeviceState(qmp, origin.state, { runDirectory, inside: inside.run }),
-          readDirtyMemory(pid, origin.memoryFile),
-        ]);
+        const reading = readDirtyMemory(pid, origin.memoryFile);
+        reading.catch(() => {});
+        const state = await saveDeviceState(qmp, origin.state, { runDirectory, inside: inside.run });
+        // Not before: with the state QEMU would wait for what the copies have written.
+        const [{ done }, memory] = await Promise.all([disks.begin(), reading]);
         // A number that another process has got by now would be another sandbox's memory.
         if ((await startTimeOf(pid)) !== pidStartTime)
           throw new SandboxError("unavailable", "the VM's process ended while its state was taken");
-        const { done } = await disks.begin();
         return { state, memory, copied: done };
       } catch (error) {
         await disks.cancel();
