@@ -40,6 +40,8 @@ export interface Subject {
   uid: number | undefined;
   /** Its VM or its processes could not be made to go on: there is nothing to be done with it but to end it. */
   giveUp(reason: string): Promise<void>;
+  /** Both go on again: it may be used. */
+  goesOn?(): void;
 }
 
 export interface CaptureOptions {
@@ -180,6 +182,7 @@ class Standing {
       await thawGuest(agent, { hooks: false });
       await clock;
       this.#until = performance.now();
+      this.#subject.goesOn?.();
       await reached("thawed");
     } catch (error) {
       const reason = `it could not be made to go on after its state was taken: ${SandboxError.from(error).message}`;

@@ -78,6 +78,7 @@ export class SandboxManager implements Sandboxes, SnapshotMaker {
   async start(ref: string, operation: OperationContext = {}): Promise<SandboxInfo> {
     const sandbox = this.registry.find(ref);
     await this.context.holds.settled(volumesOf(sandbox.info.spec.mounts));
+    await sandbox.stored();
     assertLegal("start", sandbox.name, sandbox.state);
     assertFolders(sandbox.info.spec.mounts, this.context.folderPolicy);
     assertCapture(sandbox.info.spec.network, this.context.folderPolicy);

@@ -32,7 +32,7 @@ import { saveVolumes } from "./save-volumes.ts";
 import { Spans } from "./spans.ts";
 import { Standstill } from "./standstill.ts";
 import { cancelled, LOG_DIRECTORY } from "./start.ts";
-import { type StateOptions, storeRunning, storeStopped } from "./store-state.ts";
+import { type StateOptions, storeSandbox } from "./store-state.ts";
 import { suspendSandbox, wakeSandbox } from "./suspension.ts";
 import { Vigil } from "./vigil.ts";
 import type { WarmVm } from "./warm-vm.ts";
@@ -224,15 +224,14 @@ export class Sandbox {
   }
 
   /** Stores what it is now, running or stopped; it goes on as it was. */
-  async store(operation: "snapshot" | "fork", options: StateOptions): Promise<StoredState> {
-    assertLegal(operation, this.name, this.state);
-    if (this.state === "stopped")
-      return this.standstill.alone(() => storeStopped(this.context, this.record, options));
-    return this.standstill.running(() => {
-      assertLegal("exec", this.name, this.state);
-      const parts = { machine: this.machine!, agent: this.agent!, giveUp: this.vm.giveUp };
-      return storeRunning(this.context, this.record, parts, options, operation);
-    });
+  store(operation: "snapshot" | "fork", options: StateOptions): Promise<StoredState> {
+    const { context, kept, standstill, vm } = this;
+    return storeSandbox({ context, kept, standstill, vm }, options, operation);
+  }
+
+  /** Resolves when nothing reads its disks. */
+  stored(): Promise<void> {
+    return this.standstill.alone(async () => {});
   }
 
   /** Takes over one that an earlier daemon has suspended. */

@@ -98,3 +98,43 @@ test("a guest that hears nothing of the time runs all the same, and its agent is
   await standstill.resume();
   expect(state()).toBe("running");
 });
+
+test("what takes its state keeps others from it only until it goes on, and what takes it next until it is stored", async () => {
+  const { standstill, done } = sandboxIn("running");
+  const [still, stored] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const first = standstill.running(async (goesOn) => {
+    await still.promise;
+    goesOn();
+    await stored.promise;
+    done.push("stored");
+    return "a state";
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  const used = standstill.awake("a command is run").then(() => done.push("used"));
+  const second = standstill.running(async () => done.push("second"));
+  const suspended = standstill.suspend().then(() => done.push("suspended"));
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(done).toEqual([]);
+  still.resolve();
+  await used;
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(done).toEqual(["used"]);
+  stored.resolve();
+  expect(await first).toBe("a state");
+  await Promise.all([second, suspended]);
+  expect(done).toEqual(["used", "stored", "second", "suspended"]);
+});
+
+test("one that stood still does so again when its state is stored, and what failed is told", async () => {
+  const { standstill, done, state } = sandboxIn("paused");
+  await standstill.running(async (goesOn) => {
+    goesOn();
+    await new Promise((resolve) => setImmediate(resolve));
+    done.push(`stored while ${state()}`);
+  });
+  expect(done.slice(-3)).toEqual(["stored while running", "paused", "stop"]);
+  await expect(standstill.running(() => Promise.reject(new Error("the disk is full")))).rejects.toThrow(
+    "full",
+  );
+  expect(state()).toBe("paused");
+});

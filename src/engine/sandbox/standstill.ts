@@ -33,6 +33,8 @@ export interface StandstillHost {
 export class Standstill {
   readonly #host: StandstillHost;
   #turn: Promise<unknown> = Promise.resolve();
+  /** Settles when nothing takes its state. */
+  #taking: Promise<unknown> = Promise.resolve();
   #waiting = 0;
 
   constructor(host: StandstillHost) {
@@ -44,32 +46,27 @@ export class Standstill {
   }
 
   suspend(reason?: string): Promise<void> {
-    return this.#inTurn(() => this.#suspend(reason));
+    return this.#taking.then(() => this.#inTurn(() => this.#suspend(reason)));
   }
 
   /** Does nothing if it is in use by then. */
-  rest(how: "pause" | "suspend", reason: string): Promise<void> {
-    return this.#inTurn(async () => {
+  async rest(how: "pause" | "suspend", reason: string): Promise<void> {
+    await this.#taking;
+    await this.#inTurn(async () => {
       if (this.#host.state() !== "running" || !this.#host.vigil.idle) return;
       if (how === "pause") await this.#pause(reason);
       else await this.#suspend(reason);
     });
   }
 
-  /** Nobody else pauses it, or has it go on, until this has been done. One that stands still goes on for as long as it takes. */
-  running<T>(work: () => Promise<T>): Promise<T> {
-    return this.#inTurn(async () => {
-      const before = this.#host.state();
-      if (this.#still) await this.#resume();
-      try {
-        return await work();
-      } finally {
-        if (this.#host.state() === "running") {
-          if (before === "paused") await this.#pause(undefined);
-          if (before === "suspended") await this.#suspend(undefined);
-        }
-      }
-    });
+  /**
+   * Nobody else pauses it, or has it go on, until `work` says that it goes on, or has ended; what takes its state too, and its suspension,
+   * wait until it has ended. One that stands still goes on for as long as it takes.
+   */
+  running<T>(work: (goesOn: () => void) => Promise<T>): Promise<T> {
+    const done = this.#taking.then(() => this.#whileRunning(work));
+    this.#taking = done.catch(() => {});
+    return done;
   }
 
   /** Nobody has it go on until this has been done. */
@@ -134,6 +131,25 @@ export class Standstill {
   #goesOn(agent: AgentConnection): void {
     this.#host.transition("running", { reason: undefined });
     this.#host.vigil.goOn(agent);
+  }
+
+  async #whileRunning<T>(work: (goesOn: () => void) => Promise<T>): Promise<T> {
+    let working: Promise<T> | undefined;
+    await this.#inTurn(async () => {
+      const before = this.#host.state();
+      if (this.#still) await this.#resume();
+      const goesOn = Promise.withResolvers<void>();
+      working = work(before === "running" ? goesOn.resolve : () => {});
+      const ended = working.then(
+        () => {},
+        () => {},
+      );
+      await Promise.race([goesOn.promise, ended]);
+      if (this.#host.state() !== "running") return;
+      if (before === "paused") await this.#pause(undefined);
+      if (before === "suspended") await this.#suspend(undefined);
+    });
+    return working!;
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

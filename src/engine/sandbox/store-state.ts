@@ -7,9 +7,13 @@ import { copyDisk } from "../volume/index.ts";
 import { type CopiedVolume, captureSandbox, type Subject } from "./capture.ts";
 import type { SandboxContext } from "./context.ts";
 import { overlaysOf } from "./disks.ts";
+import type { KeptRecord } from "./kept-record.ts";
 import { directoryOf, shapeOf } from "./launch-vm.ts";
+import { assertLegal } from "./lifecycle.ts";
+import type { LiveMachine } from "./live-machine.ts";
 import { volumesOf } from "./mounts.ts";
 import type { SandboxRecord } from "./record.ts";
+import type { Standstill } from "./standstill.ts";
 import { storeDisk } from "./stored-disks.ts";
 import { describeSandbox } from "./stored-sandbox.ts";
 import { slotsToCopy } from "./stored-volumes.ts";
@@ -29,11 +33,41 @@ export interface StateOptions {
 /** For steps that tests break off. */
 export type Operation = "snapshot" | "fork";
 
-/** @throws `invalid_state` for volumes; what the disk or the guest fails with. The sandbox goes on then */
-export async function storeRunning(
+/** The parts of a sandbox that its storing has to do with. */
+export interface Stored {
+  readonly context: SandboxContext;
+  readonly kept: KeptRecord;
+  readonly standstill: Standstill;
+  readonly vm: LiveMachine;
+}
+
+/** @throws `invalid_state` for its state or volumes; what the disk or the guest fails with. It goes on as it was */
+export async function storeSandbox(
+  parts: Stored,
+  options: StateOptions,
+  operation: Operation,
+): Promise<StoredState> {
+  const { context, kept, standstill, vm } = parts;
+  const { name, state } = kept.now;
+  assertLegal(operation, name, state);
+  if (state === "stopped") {
+    const stored = await standstill.alone(async () =>
+      kept.now.state === "stopped" ? await storeStopped(context, kept.now, options) : undefined,
+    );
+    // It was started meanwhile.
+    return stored ?? (await storeSandbox(parts, options, operation));
+  }
+  return standstill.running(async (goesOn) => {
+    assertLegal("exec", name, kept.now.state);
+    const running = { machine: vm.machine!, agent: vm.agent!, giveUp: vm.giveUp, goesOn };
+    return storeRunning(context, kept.now, running, options, operation);
+  });
+}
+
+async function storeRunning(
   context: SandboxContext,
   record: SandboxRecord,
-  { machine, agent, giveUp }: Pick<Subject, "machine" | "agent" | "giveUp">,
+  parts: Pick<Subject, "machine" | "agent" | "giveUp" | "goesOn">,
   options: StateOptions,
   operation: Operation,
 ): Promise<StoredState> {
@@ -42,7 +76,7 @@ export async function storeRunning(
   const directory = directoryOf(context, record.id);
   const reached = (step: string) => context.reached?.(`${operation}.${step}`);
   await using draft = await context.states.draft();
-  const subject = { directory, machine, agent, uid: record.uid, giveUp };
+  const subject = { ...parts, directory, uid: record.uid };
   const { what } = await captureSandbox(subject, draft, { loadsSoon: now, volumes: copied, reached });
   const standstillMs = Math.round(what.standstillMs * 10) / 10;
   context.events.add({
@@ -67,7 +101,7 @@ export async function storeRunning(
 }
 
 /** The disk of one that is stopped. */
-export async function storeStopped(
+async function storeStopped(
   context: SandboxContext,
   record: SandboxRecord,
   { name, volumes, finish }: StateOptions,
@@ -97,8 +131,16 @@ async function copyVolumes(
 ): Promise<void> {
   if (slots.length === 0) return;
   await mkdir(folder, { mode: 0o700 });
-  for (const { slot, file } of await volumesIn(context, record, slots))
-    await copyDisk(file, join(folder, String(slot)));
+  // Nobody may write to them meanwhile, as with any reader.
+  const reader = { id: `${record.id}/snapshot`, name: record.name };
+  const uses = volumesOf(record.spec.mounts).map(({ name }) => ({ name, readOnly: true }));
+  context.holds.hold(reader, uses);
+  try {
+    for (const { slot, file } of await volumesIn(context, record, slots))
+      await copyDisk(file, join(folder, String(slot)));
+  } finally {
+    context.holds.release(reader.id);
+  }
 }
 
 async function volumesIn(
