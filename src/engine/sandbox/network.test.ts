@@ -3,7 +3,15 @@ import { expect, test } from "vitest";
 import { sandboxSpec } from "../../contract/index.ts";
 import { LONE_LINK } from "../network/index.ts";
 import { FolderPolicy } from "./folder-policy.ts";
-import { assertNetwork, guestNetworkOf, interfaceOf, linkOf, nextGroupNumber } from "./network.ts";
+import {
+  assertNetwork,
+  guestNetworkOf,
+  interfaceOf,
+  linkOf,
+  machineInterfaceOf,
+  nextGroupNumber,
+  nextLinkNumber,
+} from "./network.ts";
 
 test("a sandbox has no interface unless its scope needs one", () => {
   expect(linkOf({ spec: sandboxSpec.parse({ image: "a" }) })).toBe(LONE_LINK);
@@ -57,4 +65,19 @@ test("members have numbers that nobody of their group has, and that were just no
   expect(nextGroupNumber("g", taken(2, 3, 5, 4094))).toBe(4);
   const all = taken(...Array.from({ length: 4093 }, (_, i) => i + 2));
   expect(() => nextGroupNumber("g", all)).toThrow(expect.objectContaining({ code: "resource_exhausted" }));
+});
+
+test("each sandbox that began as another one has a link of its own, and what was just removed is not at once another's", () => {
+  expect(nextLinkNumber([])).toBe(257);
+  expect(nextLinkNumber([undefined, 257, 300])).toBe(301);
+  expect(nextLinkNumber([510])).toBe(513);
+  expect(nextLinkNumber([65_278])).toBe(257);
+  const link = linkOf({ spec: sandboxSpec.parse({ image: "a" }), linkNumber: 301 })!;
+  expect(link.guest.mac).toBe("02:6d:73:63:01:2d");
+  expect(link.guest.addresses.map(({ address, prefix }) => `${address.text}/${prefix}`)).toEqual([
+    "10.209.1.45/16",
+    "fd6d:7362::12d/64",
+  ]);
+  // Its machine is as its template was stored.
+  expect(machineInterfaceOf(sandboxSpec.parse({ image: "a" }))).toEqual(interfaceOf(LONE_LINK));
 });

@@ -34,17 +34,18 @@ export function machineInterfaceOf({ network }: StartSpec): NetworkInterface | u
 }
 
 /**
- * A number for the link of another sandbox that is restored, which it keeps for as long as it exists.
+ * A number for the link of another sandbox that is restored, which it keeps for as long as it exists. Above all that are taken where there
+ * is room, so that the addresses of one that was just removed are not at once another's.
  * @throws `resource_exhausted` if all are taken
  */
 export function nextLinkNumber(taken: readonly (number | undefined)[]): number {
   const used = new Set(taken);
   const { first, last } = LINK_NUMBERS;
-  for (let number = first; number <= last; number++) {
-    // Neither a network's own address nor all of its hosts', to those who think in octets.
-    const low = number & 0xff;
-    if (low !== 0 && low !== 255 && !used.has(number)) return number;
-  }
+  // Neither a network's own address nor all of its hosts', to those who think in octets.
+  const free = (number: number) => (number & 0xff) !== 0 && (number & 0xff) !== 255 && !used.has(number);
+  const highest = Math.max(first - 1, ...taken.filter((number) => number !== undefined));
+  for (let number = highest + 1; number <= last; number++) if (free(number)) return number;
+  for (let number = first; number < highest; number++) if (free(number)) return number;
   throw new SandboxError(
     "resource_exhausted",
     `there are ${used.size} sandboxes with addresses of their own`,
