@@ -1,9 +1,11 @@
+import { getServers } from "node:dns";
 import { access, constants, statfs } from "node:fs/promises";
-import { cpus, totalmem } from "node:os";
+import { cpus, networkInterfaces, totalmem } from "node:os";
 import { delimiter, join } from "node:path";
 import { type Check, SandboxError } from "../contract/index.ts";
 import type { ImageStore } from "./image/index.ts";
 import type { MachineRoom } from "./machine-room.ts";
+import type { NetworkStackSettings } from "./network/index.ts";
 import type { Paths } from "./store/index.ts";
 
 export interface DoctorContext {
@@ -11,6 +13,8 @@ export interface DoctorContext {
   env: NodeJS.ProcessEnv;
   images: ImageStore;
   machineRoom: MachineRoom;
+  /** @throws `invalid_argument` if `network.json` is not valid */
+  networkSettings(): Pick<NetworkStackSettings, "resolvers" | "proxy">;
 }
 
 type Finding = Omit<Check, "name">;
@@ -29,7 +33,7 @@ export async function doctor(context: DoctorContext): Promise<Check[]> {
     ["jail", () => jail(context)],
     ["home", () => home(context)],
     ["images", () => images(context)],
-    ["network", network],
+    ["network", () => network(context)],
   ];
   const results: Check[] = [];
   for (const [name, examine] of checks) results.push({ name, ...(await examine().catch(failed)) });
@@ -121,8 +125,31 @@ async function images({ images: store }: DoctorContext): Promise<Finding> {
   };
 }
 
-async function network(): Promise<Finding> {
-  return { status: "warning", message: "sandboxes have no network in this version" };
+/** Of what sandboxes reach through this host; whether anybody answers there is not asked. */
+async function network({ env, networkSettings }: DoctorContext): Promise<Finding> {
+  if (env.MSB_NETWORK === "unattached")
+    return { status: "warning", message: "MSB_NETWORK leaves the sandboxes' links to somebody else" };
+  const { resolvers = getServers(), proxy } = networkSettings();
+  const outward = Object.values(networkInterfaces())
+    .flatMap((addresses = []) => addresses)
+    .filter(({ internal, address }) => !internal && !address.startsWith("fe80:"));
+  const families = ["IPv4", "IPv6"].filter((family) => outward.some((each) => each.family === family));
+  if (families.length === 0) {
+    return {
+      status: "warning",
+      message: "this host has no network: sandboxes reach the host and each other, as their rules say",
+    };
+  }
+  if (resolvers.length === 0) {
+    return {
+      status: "warning",
+      message: `${families.join(" and ")}, and nobody to ask for names`,
+      remedy: `Name a resolver in /etc/resolv.conf, or as \`resolvers\` in network.json`,
+    };
+  }
+  return ok(
+    `${families.join(" and ")}, names by the host's resolvers${proxy === undefined ? "" : ", through a proxy"}`,
+  );
 }
 
 function ok(message: string): Finding {

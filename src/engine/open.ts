@@ -131,7 +131,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     volumes: volumesApi({ store: volumes, holds, sandboxes, events }),
     pools: pool,
     events,
-    doctor: () => doctor({ paths, env, images, machineRoom }),
+    doctor: () => doctor({ paths, env, images, machineRoom, networkSettings: context.networkSettings }),
     version: () => version(machineRoom),
     async close() {
       await pool.close();
