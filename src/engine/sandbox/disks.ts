@@ -110,7 +110,7 @@ export function writableDirectoryOf(directory: string): string {
 /** Makes a folder of these files anew, as links. */
 export async function linkLevels(directory: string, levels: Levels): Promise<Backing> {
   await rm(directory, { recursive: true, force: true });
-  await mkdir(directory, { recursive: true, mode: 0o755 });
+  await mkdir(directory, { mode: 0o755 });
   await Promise.all(levels.map((file, level) => link(file, join(directory, String(level)))));
   return { directory, levels: levels.length };
 }

@@ -1,3 +1,4 @@
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type FolderMount, SandboxError } from "../../contract/index.ts";
 import type { OperationContext } from "../engine.ts";
@@ -151,10 +152,10 @@ async function loadMachine(load: Load): Promise<Started> {
     const { memory, state } = templateFiles(template);
     const origin = { memory, state, chain: { base: memory, deltas: [] } };
     const levels = [join(assets.directory, assets.blank), join(template.directory, UPPER_FILE)];
-    const [prepared] = await Promise.all([
-      prepareDisks(directory, { levels, bytes: assets.blankBytes }, record),
-      keepOrigin(directory, origin, { inputs: template.manifest.inputs, generation: 0 }),
-    ]);
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    // One after the other: whoever removes the folder after an error must not have it come back.
+    const prepared = await prepareDisks(directory, { levels, bytes: assets.blankBytes }, record);
+    await keepOrigin(directory, origin, { inputs: template.manifest.inputs, generation: 0 });
     return prepared;
   });
   const machine = await launchVm({
