@@ -8,7 +8,7 @@ import type { Answer, Order } from "./memory-program.ts";
 /** The memory that VMs have changed, read by one thread for all of them. It starts with the first capture, and stays. */
 
 /** What is held of a VM's memory so that it may go on: part of what the host has free, within these bounds. */
-const [LEAST_HELD_BYTES, MOST_HELD_BYTES] = [64 * 1024 ** 2, 1024 ** 3];
+const [LEAST_HELD_BYTES, MOST_HELD_BYTES] = [64 * 1024 ** 2, 2 * 1024 ** 3];
 const HELD_SHARE = 1 / 8;
 /** What is read at once of one that has more. */
 const NEXT_BYTES = 8 * 1024 * 1024;
