@@ -14,6 +14,7 @@ import {
 } from "../state/index.ts";
 import { overlaysOf, writableDirectoryOf } from "./disks.ts";
 import type { Reached } from "./faults.ts";
+import { setClock } from "./guest-clock.ts";
 import { originOf } from "./origin.ts";
 import { PageStream } from "./page-stream.ts";
 import { storeDisk } from "./stored-disks.ts";
@@ -26,8 +27,6 @@ import { VmmFile } from "./vmm-file.ts";
  * Whatever fails on the way, the sandbox goes on; if even that fails, it is given up.
  */
 
-/** A guest that is slower than this to hear the time has its heartbeat to tell of it. */
-const CLOCK_TIMEOUT_MS = 5_000;
 /** Names of the files that QEMU copies disks into begin with this. */
 const COPY = "copy-";
 
@@ -176,12 +175,11 @@ class Standing {
     try {
       await machine.resume();
       await reached("resumed");
-      const setTimeNs = BigInt(Date.now()) * 1_000_000n;
       // Sent together; the guest does them in this order.
-      const clock = agent.ping({ setTimeNs, timeoutMs: CLOCK_TIMEOUT_MS }).catch(() => {});
+      const clock = setClock(agent);
       await thawGuest(agent, { hooks: false });
-      await clock;
       this.#until = performance.now();
+      await clock;
       this.#subject.goesOn?.();
       await reached("thawed");
     } catch (error) {

@@ -6,6 +6,7 @@ import type { Machine } from "../machine/index.ts";
 import { chainOf, mismatch, type StoredState } from "../state/index.ts";
 import type { SandboxContext } from "./context.ts";
 import { presentDisks } from "./disks.ts";
+import { setClock } from "./guest-clock.ts";
 import { addGuestSpans } from "./guest-spans.ts";
 import { newIdentity } from "./identity.ts";
 import { directoryOf, diskLimitsOf, launchVm, shapeOf } from "./launch-vm.ts";
@@ -117,7 +118,7 @@ async function becomeAnother(
   if (!agent.info.frozen)
     throw new SandboxError("internal", "the processes of the stored sandbox do not stand still");
   const link = linkOf(record);
-  return restoreGuest(
+  const result = await restoreGuest(
     agent,
     {
       identity: {
@@ -129,4 +130,6 @@ async function becomeAnother(
     },
     { timeoutMs: RESTORE_TIMEOUT_MS },
   );
+  await setClock(agent, result.timeNs);
+  return result;
 }

@@ -1,12 +1,10 @@
 import type { SandboxState } from "../../contract/index.ts";
 import type { AgentConnection } from "../guest/index.ts";
 import type { Machine } from "../machine/index.ts";
+import { setClock } from "./guest-clock.ts";
 import { assertLegal } from "./lifecycle.ts";
 import type { SandboxRecord } from "./record.ts";
 import type { Vigil } from "./vigil.ts";
-
-/** A guest that takes longer to hear what time it is has its heartbeat to tell of it. */
-const CLOCK_TIMEOUT_MS = 5_000;
 
 export interface StandstillHost {
   readonly name: string;
@@ -121,8 +119,7 @@ export class Standstill {
     if (this.#host.state() === "suspended") return this.#host.wake();
     await this.#host.machine().resume();
     const agent = this.#host.agent() ?? (await this.#host.reach());
-    const setTimeNs = BigInt(Date.now()) * 1_000_000n;
-    await agent.ping({ setTimeNs, timeoutMs: CLOCK_TIMEOUT_MS }).catch(() => {});
+    await setClock(agent);
     // It may have ended meanwhile.
     assertLegal("resume", name, this.#host.state());
     this.#goesOn(agent);

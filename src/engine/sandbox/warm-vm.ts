@@ -12,6 +12,7 @@ import type { Machine } from "../machine/index.ts";
 import { toBackground, toForeground } from "./background.ts";
 import { processSpec } from "./command.ts";
 import type { SandboxContext } from "./context.ts";
+import { setClock } from "./guest-clock.ts";
 import { newId, newIdentity } from "./identity.ts";
 import { directoryOf, runDirectoryOf } from "./launch-vm.ts";
 import { guestNetworkOf, linkOf, macOf } from "./network.ts";
@@ -121,7 +122,11 @@ export class WarmVm {
     // The request waits in the socket for the VM to go on: one round trip less.
     const reached = (step: string) => this.#context.reached?.(`claim.${step}`);
     await reached("recorded");
-    await Promise.all([machine.resume(), restoreGuest(agent, identityFor(record), wait)]);
+    const [, { timeNs }] = await Promise.all([
+      machine.resume(),
+      restoreGuest(agent, identityFor(record), wait),
+    ]);
+    await setClock(agent, timeNs);
     await reached("restored");
     await thawGuest(agent, { hooks: false }, wait);
     await reached("thawed");
