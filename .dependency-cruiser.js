@@ -48,8 +48,8 @@ const engineRules = ENGINE_ROOMS.map((room) => ({
   from: { path: `^src/engine/${room}/`, pathNot: TEST },
   to: {
     path: "^src/engine/",
-    // How a thread finds its program is the bundler's doing, and every room's.
-    pathNot: `^src/engine/(${room}/|thread-program\\.ts$)`,
+    // What is no room's own: how a thread finds its program, and what a full disk is called.
+    pathNot: `^src/engine/(${room}/|(thread-program|storage-error)\\.ts$)`,
     dependencyTypesNot: ["type-only"],
   },
 }));

@@ -6,9 +6,9 @@
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { storing } from "../storage-error.ts";
 import { type Digest, hexOf, isDigest, sha256 } from "./digest.ts";
 import { PARTIAL_SUFFIX, writeDurably } from "./durable.ts";
-import { storing } from "./storage-error.ts";
 
 export interface NamedImage {
   /** A full name, as canonicalName() makes it. */

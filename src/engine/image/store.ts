@@ -13,6 +13,7 @@
 import { join } from "node:path";
 import { SandboxError } from "../../contract/errors.ts";
 import type { DiskDescriptorWriter } from "../disk/index.ts";
+import { storing } from "../storage-error.ts";
 import type { ImageConfig } from "./config.ts";
 import { ConfigFiles, type StoredConfig } from "./configs.ts";
 import { type Digest, isDigest } from "./digest.ts";
@@ -27,7 +28,6 @@ import { type OciImage, parseOciImage } from "./oci-image.ts";
 import { Quota } from "./quota.ts";
 import { canonicalName, familiarName, parseReference } from "./reference.ts";
 import { Serial } from "./serial.ts";
-import { storing } from "./storage-error.ts";
 import { measure, type StoreUsage, type SweepReport, sweep, usageOf } from "./sweep.ts";
 import { ImageTree } from "./tree/image-tree.ts";
 

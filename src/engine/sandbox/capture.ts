@@ -9,9 +9,9 @@ import {
   type MemoryChain,
   PAGE_BYTES,
   type StateDraft,
-  storing,
   writeDelta,
 } from "../state/index.ts";
+import { storing } from "../storage-error.ts";
 import { overlaysOf, writableDirectoryOf } from "./disks.ts";
 import type { Reached } from "./faults.ts";
 import { setClock } from "./guest-clock.ts";

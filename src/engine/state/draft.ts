@@ -1,6 +1,7 @@
 import { chmod, chown, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
+import { storing } from "../storage-error.ts";
 import { isLong, linkChain, type MemoryChain } from "./chain.ts";
 import { type DeltaFiles, deltaFiles, PAGE_BYTES } from "./delta.ts";
 import { syncPath } from "./durable.ts";
@@ -15,7 +16,6 @@ import {
   type StateManifest,
 } from "./manifest.ts";
 import { bytesOnDisk, ownFiles } from "./own-bytes.ts";
-import { storing } from "./storage-error.ts";
 import type { StoredState } from "./verify.ts";
 
 /** What a state is, as whoever stores it knows it. */

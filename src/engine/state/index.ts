@@ -10,6 +10,5 @@ export type { ImportOptions } from "./import.ts";
 export type { LoadableState } from "./loadable.ts";
 export { type MachineIdentity, mismatch } from "./machine-identity.ts";
 export { diskLevels, type StateManifest } from "./manifest.ts";
-export { storing } from "./storage-error.ts";
 export { StateStore, type StateStoreOptions } from "./store.ts";
 export type { StoredState } from "./verify.ts";

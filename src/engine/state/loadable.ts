@@ -6,11 +6,11 @@
 import { chmod, copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
+import { storing } from "../storage-error.ts";
 import { chainOf, type MemoryChain } from "./chain.ts";
 import { MEMORY_FILE, STATE_FILE } from "./layout.ts";
 import { applyLevels, materialise } from "./materialise.ts";
 import { allSettled } from "./page-sources.ts";
-import { storing } from "./storage-error.ts";
 import { contentMark } from "./sums.ts";
 import { type StoredState, titleOf } from "./verify.ts";
 

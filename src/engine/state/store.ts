@@ -4,6 +4,7 @@ import { mkdir, readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { SandboxError } from "../../contract/index.ts";
+import { storing } from "../storage-error.ts";
 import { StateDraft, type Step } from "./draft.ts";
 import { syncPath } from "./durable.ts";
 import { type ExportOptions, exportState } from "./export.ts";
@@ -11,7 +12,6 @@ import { checkUnpacked, type ImportOptions, unpack } from "./import.ts";
 import { MANIFEST_FILE, STATE_ID } from "./layout.ts";
 import { type LoadableState, LoadableStates } from "./loadable.ts";
 import { damagedState, readManifest, type StateManifest } from "./manifest.ts";
-import { storing } from "./storage-error.ts";
 import { contentMark, KnownSums } from "./sums.ts";
 import { contentMarks, type StoredState, titleOf, verifyState } from "./verify.ts";
 

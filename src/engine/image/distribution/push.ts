@@ -11,6 +11,7 @@ import { Readable } from "node:stream";
 import { constants, createGzip } from "node:zlib";
 import { SandboxError } from "../../../contract/errors.ts";
 import type { LayerProgress } from "../../../contract/images.ts";
+import { storing } from "../../storage-error.ts";
 import { type Digest, sha256 } from "../digest.ts";
 import type { LayerFacts } from "../layer/layer-index.ts";
 import { MEDIA_TYPES } from "../manifest.ts";
@@ -21,7 +22,6 @@ import {
   LOCAL_REGISTRY,
   parseReference,
 } from "../reference.ts";
-import { storing } from "../storage-error.ts";
 import type { ImageStore, StoredImage } from "../store.ts";
 import { layerProgress } from "./layer-progress.ts";
 import type { Registry } from "./registry.ts";

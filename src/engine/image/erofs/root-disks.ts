@@ -3,12 +3,12 @@
 import { lstat, mkdir, readdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 import type { DiskDescriptorWriter } from "../../disk/index.ts";
+import { storing } from "../../storage-error.ts";
 import { type Digest, hexOf, isDigest } from "../digest.ts";
 import { syncDirectory } from "../durable.ts";
 import type { LayerStore } from "../layer/layer-store.ts";
 import type { ImageLimits } from "../limits.ts";
 import type { Quota } from "../quota.ts";
-import { storing } from "../storage-error.ts";
 import { type BuildOptions, buildRootDisk, findRootDisk, type RootDisk } from "./root-disk.ts";
 
 export interface RootDisksOptions {
