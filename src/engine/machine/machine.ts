@@ -99,8 +99,6 @@ export interface LoadRequest extends MachinePlace {
   /** Folder with `memory` and `state`; read-only. */
   stateDirectory: string;
   disks: MachineDisks;
-  /** The state is loaded once this has resolved: the VMM may be started while it is still being written. Default: at once */
-  ready?: Promise<void> | undefined;
   /** Whether `limitDisks` will be called. Default: false. */
   limitable?: boolean | undefined;
   /** Largest file that the machine may write, bytes: bounds what an owned VMM can do to the host's disk. */

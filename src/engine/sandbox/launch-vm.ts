@@ -22,15 +22,13 @@ export interface Launch {
   spans: Spans;
   /** Folder with `memory` and `state`. */
   stateDirectory: string;
-  /** The state is whole once this has resolved. */
-  ready?: Promise<void> | undefined;
   rootDirectory: string;
   disks: WritableDisks;
 }
 
 /** Starts the VM; its guest runs as soon as it is loaded. */
 export async function launchVm(launch: Launch): Promise<Machine> {
-  const { context, machines, record, spans, stateDirectory, ready, rootDirectory, disks } = launch;
+  const { context, machines, record, spans, stateDirectory, rootDirectory, disks } = launch;
   const { spec } = record;
   const runDirectory = runDirectoryOf(context, record.id);
   await rm(runDirectory, { recursive: true, force: true });
@@ -43,7 +41,6 @@ export async function launchVm(launch: Launch): Promise<Machine> {
     machines.vmm.load({
       shape: shapeOf(record),
       stateDirectory,
-      ready,
       disks: { rootDirectory, ...disks, volumes },
       runDirectory,
       limitable: diskLimitsOf(spec) !== undefined,

@@ -36,8 +36,6 @@ export interface QemuMachineOptions {
   child?: ChildProcess | undefined;
   /** Folder, as QEMU sees it, whose `state` is loaded; the machine runs on from there at once. */
   loadFrom?: string | undefined;
-  /** The state is loaded once this has resolved. Default: at once */
-  ready?: Promise<void> | undefined;
   /** Folder, as QEMU sees it, in which `store` writes `state`. */
   storeTo?: string | undefined;
 }
@@ -236,7 +234,6 @@ export class QemuMachine implements Machine {
       commands.push(networkIsReady(qmp));
       await Promise.all(commands);
     }
-    if (loadFrom !== undefined) await this.options.ready;
     if (loadFrom !== undefined)
       commands.push(qmp.execute("migrate-incoming", { uri: `file:${loadFrom}/state` }));
     await Promise.all(commands);

@@ -60,7 +60,6 @@ interface Start {
   mounts: Mount[];
   maxFileBytes: number;
   loadFrom?: string;
-  ready?: Promise<void> | undefined;
   capturable?: Pick<MachineRecord, "inside" | "limitable">;
   storeTo?: string;
 }
@@ -164,7 +163,6 @@ export class QemuVmm implements Vmm {
       mounts,
       maxFileBytes: request.maxFileBytes,
       loadFrom: at.state,
-      ready: request.ready,
       capturable: { inside: { run: at.run, writable: at.writable }, limitable: request.limitable },
     });
   }
@@ -205,7 +203,7 @@ export class QemuVmm implements Vmm {
     request: MachinePlace & { shape: MachineShape },
     start: Start,
   ): Promise<Machine> {
-    const { accelerator, args, mounts, maxFileBytes, loadFrom, ready, storeTo } = start;
+    const { accelerator, args, mounts, maxFileBytes, loadFrom, storeTo } = start;
     const { runDirectory, uid } = request;
     await this.giveAway(runDirectory, uid);
     const command =
@@ -233,7 +231,7 @@ export class QemuVmm implements Vmm {
       network: request.shape.network !== undefined,
       ...start.capturable,
     };
-    return new QemuMachine(record, { child, loadFrom, ready, storeTo });
+    return new QemuMachine(record, { child, loadFrom, storeTo });
   }
 
   private common(host: Host, accelerator: Accelerator, request: MachinePlace & { shape: MachineShape }) {
