@@ -153,11 +153,12 @@ export const PAGE_BYTES = 4096;
 export interface DirtyMemory {
   /** Ascending; none touches the next. */
   runs: PageRun[];
-  bytes: number;
   /** All of it is held already, so that the machine may go on before it is read. Else it must stand still until then. */
   held: boolean;
   /** The pages of all runs in their order, in pieces of at most 4 MiB. Once. */
   read(): AsyncGenerator<Buffer>;
+  /** What has not been read is not wanted. Doing it again does nothing. */
+  release(): Promise<void>;
 }
 
 /** A disk to be copied as it is at one moment. */

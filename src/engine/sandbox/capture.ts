@@ -3,7 +3,7 @@ import { basename, join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
 import { createQcow2, rawOfQcow2, readQcow2Info } from "../disk/index.ts";
 import { type AgentConnection, freezeGuest, PROTOCOL_VERSION, thawGuest } from "../guest/index.ts";
-import type { Capture, DiskCopy, Machine } from "../machine/index.ts";
+import type { Capture, Captured, DiskCopy, Machine } from "../machine/index.ts";
 import {
   type MachineIdentity,
   type MemoryChain,
@@ -94,28 +94,31 @@ async function capture(
     const taking = await machine.prepareCapture({ origin: { state, memoryFile: origin.memory }, copies });
     standing = new Standing(subject, taking);
     await standing.begin(reached);
+    let taken: Captured | undefined;
     try {
-      const taken = await taking.take();
+      taken = await taking.take();
+      const { memory, state: devices, copied } = taken;
       await reached("taken");
       const write = async () => {
-        const { runs } = taken.memory;
-        const pages = new PageStream(taken.memory.read());
-        await writeDelta(draft.directory, origin.chain.deltas.length, runs, ({ count }) =>
+        const pages = new PageStream(memory.read());
+        await writeDelta(draft.directory, origin.chain.deltas.length, memory.runs, ({ count }) =>
           pages.take(count * PAGE_BYTES),
         );
         await reached("memory-written");
-        await writeFile(join(draft.directory, "state"), taken.state, { mode: 0o600 });
+        await writeFile(join(draft.directory, "state"), devices, { mode: 0o600 });
       };
-      if (ends || !taken.memory.held) await write();
+      if (ends || !memory.held) await write();
       if (!ends) await standing.end(reached);
       // Not while it stands still: a copy of the memory would take the processor and the disk from that.
       if (loadsSoon) draft.anticipateLoading(origin.chain);
-      if (!ends && taken.memory.held) await write();
-      await taken.copied;
+      if (!ends && memory.held) await write();
+      await copied;
       await reached("disks-copied");
     } catch (error) {
       await standing.end(reached);
       throw error;
+    } finally {
+      await taken?.memory.release().catch(() => {});
     }
     await Promise.all(copies.map(({ copied, keep }) => keep(copied.path)));
   } finally {

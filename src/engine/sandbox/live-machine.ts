@@ -28,8 +28,8 @@ export interface LiveMachineHost {
   commands(): Commands;
   /** Whether the sandbox is to be kept: a stream that closes while it ends is no loss. */
   wanted(): boolean;
-  /** There is no way to its agent any more. */
-  onLost(reason: string): Promise<void>;
+  /** It is of no use any more. */
+  fail(reason: string): Promise<void>;
   /** It has ended, and nobody had let go of it. */
   onExit(exit: MachineExit): void;
 }
@@ -52,7 +52,7 @@ export class LiveMachine {
         kept.tell("sandbox.reconnected", reason);
         await this.goOn(agent);
       },
-      onLost: (reason) => void host.onLost(reason),
+      onLost: (reason) => void host.fail(`the guest's agent was lost: ${reason}`),
     });
   }
 
@@ -136,7 +136,7 @@ export class LiveMachine {
   }
 
   /** There is nothing to be done with it but to end it. */
-  readonly giveUp = (reason: string): Promise<void> => this.#host.onLost(reason);
+  readonly giveUp = (reason: string): Promise<void> => this.#host.fail(reason);
 
   /** It is gone: nothing is left of it in the record or on disk. */
   forget(): void {

@@ -94,7 +94,7 @@ export class Sandbox {
       network: this.network,
       commands: () => this.commands,
       wanted: () => this.ending === undefined,
-      onLost: (reason) => this.fail(`the guest's agent was lost: ${reason}`),
+      fail: (reason) => this.fail(reason),
       onExit: (exit) => void this.onMachineExit(exit),
     });
     const { kept, network, vigil, vm } = this;

@@ -1,5 +1,6 @@
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import { SandboxError, type ShownSandboxSpec } from "../../contract/index.ts";
+import { SandboxError, type ShownSandboxSpec, volumeName } from "../../contract/index.ts";
 import type { StoredState } from "../state/index.ts";
 import type { SandboxContext } from "./context.ts";
 import { volumesOf } from "./mounts.ts";
@@ -56,7 +57,7 @@ export async function inheritVolumes(
           mounts.push(mount);
           continue;
         }
-        const volume = `${mount.name}-${name}`.slice(0, 63);
+        const volume = volumeOf(mount.name, name);
         await context.volumes.createFrom(volume, join(stored.directory, "volumes", String(slot)));
         made.push(volume);
         context.events.add({ type: "volume.created", message: volume });
@@ -69,4 +70,12 @@ export async function inheritVolumes(
     await discard();
     throw error;
   }
+}
+
+/** What a sandbox's own copy of a volume is called: `data-box`; where that is too long, a random end in place of the sandbox's name. */
+function volumeOf(volume: string, sandbox: string): string {
+  const name = `${volume}-${sandbox}`;
+  return volumeName.safeParse(name).success
+    ? name
+    : `${volume.slice(0, 50)}-${randomBytes(4).toString("hex")}`;
 }

@@ -23,9 +23,9 @@ export async function prepareCapture(
   return {
     cancel: () => disks.cancel(),
     async take() {
+      const reading = readDirtyMemory(pid, origin.memoryFile);
+      reading.catch(() => {});
       try {
-        const reading = readDirtyMemory(pid, origin.memoryFile);
-        reading.catch(() => {});
         const state = await saveDeviceState(qmp, origin.state, { runDirectory, inside: inside.run });
         // Not before: with the state QEMU would wait for what the copies have written.
         const [{ done }, memory] = await Promise.all([disks.begin(), reading]);
@@ -35,6 +35,7 @@ export async function prepareCapture(
         return { state, memory, copied: done };
       } catch (error) {
         await disks.cancel();
+        await reading.then((memory) => memory.release()).catch(() => {});
         throw error;
       }
     },

@@ -2,7 +2,7 @@ import { freemem } from "node:os";
 import { Worker } from "node:worker_threads";
 import { SandboxError } from "../../../contract/index.ts";
 import { threadProgram } from "../../thread-program.ts";
-import { type DirtyMemory, PAGE_BYTES } from "../machine.ts";
+import type { DirtyMemory } from "../machine.ts";
 import type { Answer, Order } from "./memory-program.ts";
 
 /** The memory that VMs have changed, read by one thread for all of them. It starts with the first capture, and stays. */
@@ -30,24 +30,26 @@ export async function readDirtyMemory(pid: number, memoryFile: string): Promise<
   const reader = await theThread();
   const id = reader.newId();
   const first = await reader.ask({ id, read: { pid, memoryFile }, atLeast: heldBytes() });
-  const runs = first.runs ?? [];
+  let { pieces, over } = first;
+  const ask = async (atLeast: number) => {
+    ({ pieces, over } = await reader.ask({ id, atLeast }));
+  };
   async function* read(): AsyncGenerator<Buffer> {
-    let answer = first;
-    try {
-      for (;;) {
-        for (const piece of answer.pieces.splice(0)) yield Buffer.from(piece.buffer);
-        if (answer.over) return;
-        answer = await reader.ask({ id, atLeast: NEXT_BYTES });
-      }
-    } finally {
-      if (!answer.over) await reader.ask({ id, atLeast: 0 });
+    for (;;) {
+      for (const piece of pieces.splice(0)) yield Buffer.from(piece.buffer);
+      if (over) return;
+      await ask(NEXT_BYTES);
     }
   }
   return {
-    runs,
-    bytes: runs.reduce((sum, { count }) => sum + count, 0) * PAGE_BYTES,
-    held: first.over,
+    runs: first.runs ?? [],
+    held: over,
     read,
+    async release() {
+      if (!over) await ask(0);
+      over = true;
+      pieces = [];
+    },
   };
 }
 
