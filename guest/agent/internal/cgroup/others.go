@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"microsandbox/agent/internal/entries"
+	"microsandbox/agent/internal/failure"
 )
 
 // others are the control groups that the sandbox has made beside its own: container engines do. What runs in them stands
@@ -36,17 +37,17 @@ func (o *others) count() uint64 {
 	return uint64(st.Nlink)
 }
 
-// freeze tells all that there are to stand still.
-func (o *others) freeze() {
+// freeze tells all that there are to stand still; those that have been told are left.
+func (o *others) freeze() error {
 	if o.count() == o.links {
-		return
+		return nil
 	}
 	names, err := o.names()
 	if err != nil {
-		return
+		return describe("list groups in", mount, err)
 	}
 	for _, name := range names {
-		if name == base || name == hooksBase || len(o.frozen) == maxOthers {
+		if name == base || name == hooksBase {
 			continue
 		}
 		dir, err := open(o.root, name, syscall.O_DIRECTORY)
@@ -54,12 +55,24 @@ func (o *others) freeze() {
 			continue // a file
 		}
 		// One that the sandbox itself has told to is not to go on with the others.
-		if asked(dir) || write(dir, "cgroup.freeze", "1") != nil {
+		if asked(dir) {
 			_ = syscall.Close(dir)
 			continue
 		}
+		if len(o.frozen) == maxOthers {
+			_ = syscall.Close(dir)
+			return failure.New(failure.ResourceExhausted, "the sandbox has more than 64 control groups of its own: they cannot be made to stand still")
+		}
+		if err := write(dir, "cgroup.freeze", "1"); err != nil {
+			_ = syscall.Close(dir)
+			if err == syscall.ENODEV || err == syscall.ENOENT {
+				continue // removed meanwhile
+			}
+			return describe("write", name+"/cgroup.freeze", err)
+		}
 		o.frozen = append(o.frozen, dir)
 	}
+	return nil
 }
 
 func (o *others) names() ([]string, error) {
