@@ -152,3 +152,19 @@ test("a sandbox that uses its volume has it when it goes on, and another may not
   await using next = await driver.create({ mounts });
   expect((await next.shell("cat /data/file")).stdout).toBe("one\ntwo\n");
 });
+
+test("is the same sandbox when it goes on: what is renewed in another one it keeps", async () => {
+  await using sandbox = await driver.create({ name: "same" });
+  const hook = "/etc/msb/on-restore.d/say";
+  await sandbox.shell(
+    `mkdir -p /etc/msb/on-restore.d; printf '#!/bin/sh\\ntouch /root/renewed\\n' > ${hook}; chmod +x ${hook}`,
+  );
+  const who = async (box: Sandbox) => (await box.shell("cat /etc/machine-id /etc/hostname; ls /root")).stdout;
+  const before = await who(sandbox);
+  await sandbox.suspend();
+  expect(await who(sandbox)).toBe(before);
+  const [other] = await sandbox.fork({ name: "other" });
+  expect(await who(other!)).toMatch(/^[0-9a-f]{32}\nother\nrenewed\n$/);
+  expect(await who(other!)).not.toContain(before.split("\n")[0]);
+  await other!.remove({ force: true });
+});

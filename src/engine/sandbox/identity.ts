@@ -1,4 +1,5 @@
 import { randomBytes, randomInt } from "node:crypto";
+import type { SandboxRecord } from "./record.ts";
 
 /** Who a sandbox is. Made on the host, handed to the guest in the first message after loading. */
 
@@ -22,7 +23,17 @@ export function newName(): string {
   return `${pick(ADJECTIVES)}-${pick(ANIMALS)}-${randomBytes(2).toString("hex")}`;
 }
 
+/** What a guest is known by, machine-id(5); of one run of a sandbox, from its start to its stop. */
+export function newMachineId(): string {
+  return randomBytes(16).toString("hex");
+}
+
 /** What makes one loaded state differ from every other. Entropy: 64 bytes, twice what the kernel's generator is keyed with. */
-export function newIdentity(hostname: string) {
-  return { entropy: randomBytes(64), hostname, machineId: randomBytes(16).toString("hex") };
+export function identityOf({ name, spec, machineId }: Pick<SandboxRecord, "name" | "spec" | "machineId">) {
+  return {
+    entropy: randomBytes(64),
+    hostname: spec.name ?? name,
+    machineId: machineId ?? newMachineId(),
+    timeNs: BigInt(Date.now()) * 1_000_000n,
+  };
 }

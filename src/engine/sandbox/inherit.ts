@@ -8,7 +8,7 @@ import type { SandboxContext } from "./context.ts";
 import type { WarmVms } from "./create.ts";
 import { inheritDisks, type Levels } from "./disks.ts";
 import { withFreePorts } from "./free-ports.ts";
-import { newId } from "./identity.ts";
+import { newId, newMachineId } from "./identity.ts";
 import { directoryOf } from "./launch-vm.ts";
 import { assertLoadable } from "./load-state.ts";
 import type { SandboxRecord } from "./record.ts";
@@ -83,6 +83,7 @@ export async function inheritState(
       timings: [],
       hasRun: !running,
       temporary: false,
+      machineId: newMachineId(),
       ...registry.numbersFor(own),
     };
     const sandbox = registry.add(record, image.config);

@@ -8,6 +8,7 @@ import { AgentLink } from "./agent-link.ts";
 import { discardCopies } from "./capture.ts";
 import type { Commands } from "./commands.ts";
 import type { SandboxContext } from "./context.ts";
+import { setClock } from "./guest-clock.ts";
 import { HostFolders } from "./host-folders.ts";
 import type { KeptRecord } from "./kept-record.ts";
 import { directoryOf, runDirectoryOf } from "./launch-vm.ts";
@@ -102,6 +103,7 @@ export class LiveMachine {
     const agent = paused ? undefined : await this.#link.reach(machine);
     await this.#host.network.adopt(this.#host.kept.now);
     this.#attach(machine);
+    if (agent?.info.frozen) await setClock(agent);
     if (agent) await this.goOn(agent);
     return agent;
   }

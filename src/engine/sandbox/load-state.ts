@@ -8,7 +8,7 @@ import type { SandboxContext } from "./context.ts";
 import { presentDisks } from "./disks.ts";
 import { setClock } from "./guest-clock.ts";
 import { addGuestSpans } from "./guest-spans.ts";
-import { newIdentity } from "./identity.ts";
+import { identityOf } from "./identity.ts";
 import { directoryOf, diskLimitsOf, launchVm, shapeOf } from "./launch-vm.ts";
 import { guestNetworkOf, linkOf, macOf } from "./network.ts";
 import { keepOrigin } from "./origin.ts";
@@ -121,10 +121,7 @@ async function becomeAnother(
   const result = await restoreGuest(
     agent,
     {
-      identity: {
-        ...newIdentity(record.spec.name ?? record.name),
-        timeNs: BigInt(Date.now()) * 1_000_000n,
-      },
+      identity: identityOf(record),
       generation,
       network: link && { ...guestNetworkOf(link), mac: macOf(link.guest.mac) },
     },

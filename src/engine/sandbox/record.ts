@@ -10,6 +10,7 @@ import {
 } from "../../contract/index.ts";
 import { groupLink } from "../network/index.ts";
 import type { VolumeUse } from "../volume/index.ts";
+import { newMachineId } from "./identity.ts";
 
 /** All that is kept of a sandbox: enough for a new daemon to take it over. */
 export const sandboxRecord = z.object({
@@ -51,9 +52,11 @@ export const sandboxRecord = z.object({
   ports: z.array(publishedPort).optional(),
   /** What its addresses within its group come of; for as long as it exists. */
   groupNumber: z.int().optional(),
+  /** Its guest's, for as long as this run of it lasts, suspended or not. */
+  machineId: z.string().optional(),
   /** What its MAC and addresses come of, if it began as another sandbox; for as long as it exists. */
   linkNumber: z.int().optional(),
-  /** It was loaded from a stored state, and what its image wants to be done then has not been done to the end. */
+  /** It began as another sandbox, and what its image wants to be done then has not been done to the end. */
   hooksDue: z.boolean().optional(),
   /** The state that it is suspended in. */
   suspendedIn: z.string().optional(),
@@ -78,7 +81,7 @@ export function forNewRun(record: SandboxRecord, uid: number | undefined): Sandb
     ports: ________,
     ...kept
   } = record;
-  return { ...kept, uid, timings: [] };
+  return { ...kept, uid, machineId: newMachineId(), timings: [] };
 }
 
 /** What users are told of it. */

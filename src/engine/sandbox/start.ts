@@ -7,8 +7,9 @@ import type { Machine, MachineShape } from "../machine/index.ts";
 import { type Template, templateFiles, UPPER_FILE } from "../template/index.ts";
 import type { Machines, SandboxContext } from "./context.ts";
 import { prepareDisks } from "./disks.ts";
+import { setClock } from "./guest-clock.ts";
 import { addGuestSpans } from "./guest-spans.ts";
-import { newIdentity } from "./identity.ts";
+import { identityOf } from "./identity.ts";
 import { directoryOf, diskLimitsOf, launchVm, shapeOf } from "./launch-vm.ts";
 import { mountAll } from "./mounts.ts";
 import { guestNetworkOf, linkOf } from "./network.ts";
@@ -169,7 +170,6 @@ async function loadMachine(load: Load): Promise<Started> {
   });
   try {
     load.hears.onMachine(machine);
-    const identity = newIdentity(spec.name ?? record.name);
     const link = linkOf(record);
     const agent = await spans.time("load, hello and setup", () =>
       reachAgent(machine, {
@@ -177,7 +177,7 @@ async function loadMachine(load: Load): Promise<Started> {
         timeoutMs: load.timeoutMs,
         signal: operation.signal,
         setup: {
-          identity: { ...identity, timeNs: BigInt(Date.now()) * 1_000_000n },
+          identity: identityOf(record),
           upper: record.hasRun ? "kept" : "fresh",
           upperSizeBytes: spec.diskMiB * 1024 ** 2,
           network: link && guestNetworkOf(link),
@@ -185,6 +185,8 @@ async function loadMachine(load: Load): Promise<Started> {
         ...load.hears,
       }),
     );
+    // It was told when it began to be loaded. Nobody need wait: what is sent to it later, it does later.
+    void setClock(agent, agent.setupResult?.timeNs);
     addGuestSpans(spans, agent.setupResult?.timings);
     return { machine, agent };
   } catch (error) {

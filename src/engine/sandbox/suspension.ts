@@ -66,7 +66,10 @@ export async function suspendSandbox(parts: Suspension, reason: string | undefin
   await reached("ended");
 }
 
-/** It stays suspended if it cannot be loaded. */
+/**
+ * It is the same sandbox as before: it keeps its machine id, and what an image wants to be renewed in others is not. It stays suspended
+ * if it cannot be loaded.
+ */
 export async function wakeSandbox({ context, kept, vigil, vm }: Suspension): Promise<void> {
   const spans = new Spans();
   const stored = await context.states.get(kept.now.suspendedIn!);
@@ -80,7 +83,6 @@ export async function wakeSandbox({ context, kept, vigil, vm }: Suspension): Pro
     kept.transition("running", {
       reason: undefined,
       suspendedIn: undefined,
-      hooksDue: true,
       timings: spans.list,
     });
   } catch (error) {

@@ -13,7 +13,7 @@ import { toBackground, toForeground } from "./background.ts";
 import { processSpec } from "./command.ts";
 import type { SandboxContext } from "./context.ts";
 import { setClock } from "./guest-clock.ts";
-import { newId, newIdentity } from "./identity.ts";
+import { identityOf, newId } from "./identity.ts";
 import { directoryOf, runDirectoryOf } from "./launch-vm.ts";
 import { guestNetworkOf, linkOf, macOf } from "./network.ts";
 import type { SandboxRecord } from "./record.ts";
@@ -147,12 +147,7 @@ export class WarmVm {
 
 /** Nothing that user code has seen was there before: it counts as a first start, and its hooks have nothing to renew. */
 function identityFor(record: SandboxRecord): GuestRestore {
-  const identity = newIdentity(record.spec.name ?? record.name);
-  return {
-    identity: { ...identity, timeNs: BigInt(Date.now()) * 1_000_000n },
-    generation: 0,
-    keepConnections: true,
-  };
+  return { identity: identityOf(record), generation: 0, keepConnections: true };
 }
 
 /** What an agent says before there is a sandbox to hear it is for nobody. */
