@@ -27,8 +27,8 @@ export interface LinkEnd {
 }
 
 /**
- * The link of every sandbox that is in no group. All have the same addresses, since nothing of them is routed anywhere;
- * so the guest has them configured when a template is stored.
+ * The link of a sandbox of a template that is in no group. All have the same addresses, since nothing of them is routed anywhere; so the
+ * guest has them configured when a template is stored. One of a pool, or that began with a stored state, has its own: `numberedLink`.
  */
 export const LONE_LINK: GuestLink = {
   // Of 1500, 9000, 15800, 32000 and 65520, each built in turn, the fastest out of and into a guest over eight TCP connections under
@@ -55,7 +55,7 @@ export function groupLink(number: number): GuestLink {
   return { ...LONE_LINK, group };
 }
 
-/** Sandboxes that were restored from a state have numbers, so that no two of them share an address. */
+/** Sandboxes that were restored from a state, and those of a pool, have numbers, so that no two of them share an address. */
 export const LINK_NUMBERS = { first: 256, last: 65_279 };
 
 /**
