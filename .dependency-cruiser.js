@@ -48,8 +48,8 @@ const engineRules = ENGINE_ROOMS.map((room) => ({
   from: { path: `^src/engine/${room}/`, pathNot: TEST },
   to: {
     path: "^src/engine/",
-    // What is no room's own: how a thread finds its program, and what a full disk is called.
-    pathNot: `^src/engine/(${room}/|(thread-program|storage-error)\\.ts$)`,
+    // What is no room's own: how a thread finds its program, what a full disk is called, and how all of something is written.
+    pathNot: `^src/engine/(${room}/|(thread-program|storage-error|write-fully)\\.ts$)`,
     dependencyTypesNot: ["type-only"],
   },
 }));

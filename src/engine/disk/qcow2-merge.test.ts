@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { createQcow2 } from "./qcow2.ts";
 import { mergeQcow2 } from "./qcow2-merge.ts";
+import { cutWritesShort, failWrites } from "./short-writes.test-support.ts";
 
 /** Overlays that QEMU's own tools have written, and what they read of one that was made of several. */
 
@@ -85,6 +86,25 @@ test("what is below the merged ones still shows through", async () => {
   const merged = join(folder, "merged");
   await mergeQcow2([first, second], merged);
   expectSame([base, merged], [base, first, second]);
+});
+
+test("writes that are cut short are gone on with", async () => {
+  const first = await overlay("first", [], [{ at: 0, bytes: 1 << 20, pattern: 7 }]);
+  const second = await overlay("second", [first], [{ at: 65_536, bytes: 65_536, pattern: 8 }]);
+  const merged = join(folder, "merged");
+  await using _ = await cutWritesShort();
+  await mergeQcow2([first, second], merged);
+  execFileSync("qemu-img", ["check", "-q", merged]);
+  expectSame([merged], [first, second]);
+});
+
+test.each(["ENOSPC", "EDQUOT"])("a disk that is full (%s) is said to be so", async (code) => {
+  const first = await overlay("first", [], [{ at: 0, bytes: 1 << 20, pattern: 7 }]);
+  await using _ = await failWrites(code);
+  await expect(mergeQcow2([first, first], join(folder, "merged"))).rejects.toMatchObject({
+    code: "resource_exhausted",
+  });
+  expect(await readdir(folder)).toEqual(["first"]);
 });
 
 test.each([

@@ -1,4 +1,6 @@
 import { type FileHandle, open, unlink } from "node:fs/promises";
+import { SandboxError } from "../../contract/errors.ts";
+import { writeFully } from "../write-fully.ts";
 import { diskError, encodeHeader } from "./qcow2.ts";
 import { CLUSTER_BYTES, type Cluster, Qcow2Clusters, TABLE_ENTRIES } from "./qcow2-clusters.ts";
 
@@ -28,7 +30,7 @@ export async function mergeQcow2(levels: readonly string[], target: string): Pro
     await new Merge(file, overlays.list, virtualSizeBytes).run();
   } catch (error) {
     await unlink(target).catch(() => {});
-    throw (error as NodeJS.ErrnoException).code === "ENOSPC" ? diskError(error, target) : error;
+    throw error instanceof SandboxError ? error : diskError(error, target);
   } finally {
     await file.close();
   }
@@ -73,7 +75,7 @@ class Merge {
       refcountTableOffset: refcountTable.offset,
       refcountTableClusters: refcountTable.clusters,
     });
-    await this.#file.write(header, 0, header.length, 0);
+    await writeFully(this.#file, header, 0);
   }
 
   /** @returns where its table is, if any of the overlays has one */
@@ -123,7 +125,7 @@ class Merge {
 
   async #append(bytes: Buffer): Promise<number> {
     const offset = this.#clusters * CLUSTER_BYTES;
-    await this.#file.write(bytes, 0, bytes.length, offset);
+    await writeFully(this.#file, bytes, offset);
     this.#clusters += bytes.length / CLUSTER_BYTES;
     return offset;
   }

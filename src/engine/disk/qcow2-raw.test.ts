@@ -7,6 +7,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createQcow2 } from "./qcow2.ts";
 import { rawOfQcow2 } from "./qcow2-raw.ts";
+import { cutWritesShort } from "./short-writes.test-support.ts";
 
 /** Disks that QEMU's own tools have written, and what they read of them as raw ones. */
 
@@ -53,6 +54,14 @@ test("shows the same, with holes where nothing is", async () => {
     { numRuns: 10 },
   );
 }, 60_000);
+
+test("writes that are cut short are gone on with", async () => {
+  const disk = await written("cut", [{ page: 0, pages: 64, pattern: 7 }]);
+  await rm(at("raw"), { force: true });
+  await using _ = await cutWritesShort();
+  await rawOfQcow2(disk, at("raw"), SIZE);
+  execFileSync("qemu-img", ["compare", "-f", "qcow2", "-F", "raw", disk, at("raw")]);
+});
 
 test("a disk of another size, or a cluster outside of the file, is refused and leaves nothing", async () => {
   const disk = await written("strange", [{ page: 0, pages: 16, pattern: 1 }]);

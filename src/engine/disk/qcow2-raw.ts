@@ -1,5 +1,6 @@
 import { type FileHandle, open, unlink } from "node:fs/promises";
 import { SandboxError } from "../../contract/errors.ts";
+import { writeFully } from "../write-fully.ts";
 import { diskError } from "./qcow2.ts";
 import { CLUSTER_BYTES, Qcow2Clusters, TABLE_ENTRIES } from "./qcow2-clusters.ts";
 
@@ -27,7 +28,7 @@ export async function rawOfQcow2(overlay: string, target: string, sizeBytes: num
     await write(clusters, file);
   } catch (error) {
     await unlink(target).catch(() => {});
-    throw (error as NodeJS.ErrnoException).code === "ENOSPC" ? diskError(error, target) : error;
+    throw error instanceof SandboxError ? error : diskError(error, target);
   } finally {
     await file.close();
   }
@@ -44,7 +45,7 @@ async function write(overlay: Qcow2Clusters, file: FileHandle): Promise<void> {
       // What a table says beyond the disk's end is nobody's.
       if (typeof cluster !== "number" || at >= size) continue;
       await overlay.read(cluster, bytes);
-      if (!bytes.equals(zeros)) await file.write(bytes, 0, Math.min(CLUSTER_BYTES, size - at), at);
+      if (!bytes.equals(zeros)) await writeFully(file, bytes.subarray(0, size - at), at);
     }
   }
 }

@@ -1,10 +1,10 @@
 import { mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
+import { writeFully } from "../write-fully.ts";
 import { type DeltaFiles, deltaFiles, writeRuns } from "./delta.ts";
 import { DELTAS } from "./layout.ts";
 import { PageSources } from "./page-sources.ts";
 import { runsOf } from "./segments.ts";
-import { writeFully } from "./write-fully.ts";
 
 /**
  * Makes the levels one, which becomes level 0 of `directory`: the newest of each page. Returns its number of pages.

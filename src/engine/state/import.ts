@@ -10,13 +10,13 @@ import { dirname, join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
 import { ByteReader, decompress, readTar, show, type TarEntry } from "../../tar/index.ts";
 import { diskFull } from "../storage-error.ts";
+import { writeFully } from "../write-fully.ts";
 import { chainOf } from "./chain.ts";
 import { readRuns } from "./delta.ts";
 import { fileDigest } from "./digest.ts";
 import { MANIFEST_FILE } from "./layout.ts";
 import { decodeManifest, MAX_MANIFEST_BYTES, type StateManifest } from "./manifest.ts";
 import { decrypt, HEADER_BYTES, isEncrypted } from "./passphrase.ts";
-import { writeFully } from "./write-fully.ts";
 
 const MAX_ARCHIVE_BYTES = 2 ** 46;
 /** Writers fill the last block of 10 KiB; a tape's is not larger than this. */

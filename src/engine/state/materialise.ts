@@ -5,10 +5,10 @@ import { open } from "node:fs/promises";
 import { promisify } from "node:util";
 import { SandboxError } from "../../contract/index.ts";
 import { diskFull } from "../storage-error.ts";
+import { writeFully } from "../write-fully.ts";
 import { type DeltaFiles, PAGE_BYTES } from "./delta.ts";
 import { allSettled, PageSources } from "./page-sources.ts";
 import { runsOf } from "./segments.ts";
-import { writeFully } from "./write-fully.ts";
 
 const run = promisify(execFile);
 /** Copying 64 GiB from and to a slow disk takes as long. */
