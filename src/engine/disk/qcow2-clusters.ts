@@ -56,6 +56,11 @@ export class Qcow2Clusters implements AsyncDisposable {
     }
   }
 
+  /** The most that it can have of its own, tables and data, each used once. */
+  get clustersInFile(): number {
+    return Math.ceil(this.#fileBytes / CLUSTER_BYTES);
+  }
+
   /** Of the clusters from `TABLE_ENTRIES * table` on; undefined if the overlay has none of them. */
   async table(table: number): Promise<Cluster[] | undefined> {
     const entry = this.#l1[table] ?? 0n;

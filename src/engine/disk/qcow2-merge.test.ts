@@ -70,7 +70,7 @@ test("shows what the overlays show together, also zeros over something, and is s
         const files: string[] = [];
         for (const [i, writes] of levels.entries()) files.push(await overlay(`${i}`, files, writes));
         const merged = join(folder, "merged");
-        await mergeQcow2(files, merged);
+        await mergeQcow2(files, merged, SIZE);
         execFileSync("qemu-img", ["check", "-q", merged]);
         expectSame([merged], files);
       },
@@ -84,7 +84,7 @@ test("what is below the merged ones still shows through", async () => {
   const first = await overlay("first", [base], [{ at: 65_536, bytes: 65_536, pattern: 8 }]);
   const second = await overlay("second", [base, first], [{ at: 131_072, bytes: 65_536, pattern: 0 }]);
   const merged = join(folder, "merged");
-  await mergeQcow2([first, second], merged);
+  await mergeQcow2([first, second], merged, SIZE);
   expectSame([base, merged], [base, first, second]);
 });
 
@@ -93,7 +93,7 @@ test("writes that are cut short are gone on with", async () => {
   const second = await overlay("second", [first], [{ at: 65_536, bytes: 65_536, pattern: 8 }]);
   const merged = join(folder, "merged");
   await using _ = await cutWritesShort();
-  await mergeQcow2([first, second], merged);
+  await mergeQcow2([first, second], merged, SIZE);
   execFileSync("qemu-img", ["check", "-q", merged]);
   expectSame([merged], [first, second]);
 });
@@ -101,7 +101,7 @@ test("writes that are cut short are gone on with", async () => {
 test.each(["ENOSPC", "EDQUOT"])("a disk that is full (%s) is said to be so", async (code) => {
   const first = await overlay("first", [], [{ at: 0, bytes: 1 << 20, pattern: 7 }]);
   await using _ = await failWrites(code);
-  await expect(mergeQcow2([first, first], join(folder, "merged"))).rejects.toMatchObject({
+  await expect(mergeQcow2([first, first], join(folder, "merged"), SIZE)).rejects.toMatchObject({
     code: "resource_exhausted",
   });
   expect(await readdir(folder)).toEqual(["first"]);
@@ -117,7 +117,7 @@ test.each([
   const second = await overlay("second", [first], [{ at: 0, bytes: 4096, pattern: 1 }]);
   await using file = await open(second, "r+");
   await file.write(bytes, 0, bytes.length, at);
-  await expect(mergeQcow2([first, second], join(folder, "merged"))).rejects.toMatchObject({
+  await expect(mergeQcow2([first, second], join(folder, "merged"), SIZE)).rejects.toMatchObject({
     code: "invalid_argument",
   });
   expect(await readdir(folder)).not.toContain("merged");
@@ -128,7 +128,31 @@ test("a compressed cluster is refused", async () => {
   const l2 = Number((await readFile(first)).readBigUInt64BE(0x30000) & 0xff_ffff_ffff_fe00n);
   await using file = await open(first, "r+");
   await file.write(Buffer.from([0x40]), 0, 1, l2);
-  await expect(mergeQcow2([first, first], join(folder, "merged"))).rejects.toMatchObject({
+  await expect(mergeQcow2([first, first], join(folder, "merged"), SIZE)).rejects.toMatchObject({
     code: "invalid_argument",
   });
+});
+
+test("one cluster that is used again and again is not written again and again", async () => {
+  const first = await overlay("first", [], [{ at: 0, bytes: 65_536, pattern: 1 }]);
+  await using file = await open(first, "r+");
+  const l1 = (await readFile(first)).subarray(0x30000, 0x30008);
+  const l2At = Number(l1.readBigUInt64BE() & 0xff_ffff_ffff_fe00n);
+  const l2 = (await readFile(first)).subarray(l2At, l2At + 8);
+  await file.write(Buffer.concat(Array.from({ length: 2 }, () => l1)), 0, 16, 0x30000);
+  await file.write(Buffer.concat(Array.from({ length: 8192 }, () => l2)), 0, 65_536, l2At);
+  await expect(mergeQcow2([first, first], join(folder, "merged"), SIZE)).rejects.toMatchObject({
+    code: "invalid_argument",
+    message: expect.stringContaining("more than once"),
+  });
+  expect(await readdir(folder)).toEqual(["first"]);
+});
+
+test("one that is larger than the sandbox's disk may be is refused", async () => {
+  const first = await overlay("first", [], []);
+  await expect(mergeQcow2([first, first], join(folder, "merged"), SIZE - 512)).rejects.toMatchObject({
+    code: "invalid_argument",
+    message: expect.stringContaining(`${SIZE - 512} are allowed`),
+  });
+  expect(await readdir(folder)).toEqual(["first"]);
 });

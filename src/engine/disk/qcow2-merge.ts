@@ -4,7 +4,12 @@ import { writeFully } from "../write-fully.ts";
 import { diskError, encodeHeader } from "./qcow2.ts";
 import { CLUSTER_BYTES, type Cluster, Qcow2Clusters, TABLE_ENTRIES } from "./qcow2-clusters.ts";
 
-/** Makes one overlay of several. Constant memory: one table of each at a time. */
+/**
+ * Makes one overlay of several. Constant memory: one table of each at a time.
+ *
+ * A VMM that its guest owns may have written the topmost: it could be of any size, or name one cluster a million times, which would be a
+ * million clusters here. So it is no larger than it may be, and nothing is written that the files cannot have.
+ */
 
 const ZEROS = 1n;
 /** The one reference to a cluster is this table's. */
@@ -14,12 +19,21 @@ const REFCOUNTS_PER_BLOCK = CLUSTER_BYTES / 2;
 /**
  * Writes to `target`, which must not exist, what the overlays `levels` (lowest first) show on top of what is below the first of them. It
  * has the size of the topmost.
- * @throws `invalid_argument` for an overlay that is not like ours, `resource_exhausted`; no file is left then
+ *
+ * @param maxBytes the largest disk that it may be
+ * @throws `invalid_argument` for an overlay that is not like ours or too large, `resource_exhausted`; no file is left then
  */
-export async function mergeQcow2(levels: readonly string[], target: string): Promise<void> {
+export async function mergeQcow2(levels: readonly string[], target: string, maxBytes: number): Promise<void> {
   await using overlays = new Overlays();
   for (const path of levels) overlays.list.unshift(await Qcow2Clusters.open(path));
   const virtualSizeBytes = overlays.list[0]!.virtualSizeBytes;
+  if (virtualSizeBytes > maxBytes) {
+    const path = levels.at(-1);
+    throw new SandboxError(
+      "invalid_argument",
+      `${path} is a disk of ${virtualSizeBytes} bytes, ${maxBytes} are allowed`,
+    );
+  }
   let file: FileHandle;
   try {
     file = await open(target, "wx", 0o600);
@@ -49,6 +63,7 @@ class Merge {
   readonly #file: FileHandle;
   readonly #overlays: readonly Qcow2Clusters[];
   readonly #virtualSizeBytes: number;
+  readonly #maxClusters: number;
   readonly #cluster = Buffer.alloc(CLUSTER_BYTES);
   /** The first is the header's. */
   #clusters = 1;
@@ -57,6 +72,7 @@ class Merge {
     this.#file = file;
     this.#overlays = overlays;
     this.#virtualSizeBytes = virtualSizeBytes;
+    this.#maxClusters = overlays.reduce((sum, { clustersInFile }) => sum + clustersInFile, 0);
   }
 
   async run(): Promise<void> {
@@ -94,11 +110,11 @@ class Merge {
       let entry = ZEROS;
       if (cluster !== "zeros") {
         await source.overlay.read(cluster, this.#cluster);
-        entry = BigInt(await this.#append(this.#cluster)) | COPIED;
+        entry = BigInt(await this.#appendOfTheirs(this.#cluster)) | COPIED;
       }
       l2.writeBigUInt64BE(entry, i * 8);
     }
-    return this.#append(l2);
+    return this.#appendOfTheirs(l2);
   }
 
   /** Each cluster of the file is used once, those that count too. */
@@ -121,6 +137,12 @@ class Merge {
       table.writeBigUInt64BE(BigInt(await this.#append(counts)), block * 8);
     }
     return { offset: await this.#append(table), clusters };
+  }
+
+  /** A cluster that one of the overlays has. */
+  #appendOfTheirs(cluster: Buffer): Promise<number> {
+    if (this.#clusters < this.#maxClusters) return this.#append(cluster);
+    throw new SandboxError("invalid_argument", "the disk has clusters that are used more than once");
   }
 
   async #append(bytes: Buffer): Promise<number> {

@@ -50,6 +50,8 @@ export interface CaptureOptions {
   loadsSoon?: boolean;
   /** To be copied too. */
   volumes?: readonly CopiedVolume[];
+  /** Of what it writes to. Needed unless it ends. Default: 0 */
+  maxDiskBytes?: number;
   reached: Reached;
 }
 
@@ -82,14 +84,14 @@ export function captureSandbox(
 async function capture(
   subject: Subject,
   draft: StateDraft,
-  { ends = false, loadsSoon = false, volumes = [], reached }: CaptureOptions,
+  { ends = false, loadsSoon = false, volumes = [], maxDiskBytes = 0, reached }: CaptureOptions,
 ): Promise<{ what: CapturedSandbox; goOn(): Promise<void> }> {
   const { directory, machine } = subject;
   const origin = await originOf(directory);
   const copies: PreparedCopy[] = [];
   let standing: Standing;
   try {
-    if (!ends) await prepareCopies(subject, draft, volumes, copies);
+    if (!ends) await prepareCopies(subject, draft, { volumes, maxDiskBytes }, copies);
     const state = await readFile(origin.state);
     const taking = await machine.prepareCapture({ origin: { state, memoryFile: origin.memory }, copies });
     standing = new Standing(subject, taking);
@@ -207,7 +209,7 @@ interface PreparedCopy extends DiskCopy {
 async function prepareCopies(
   { directory, uid }: Subject,
   draft: StateDraft,
-  volumes: readonly CopiedVolume[],
+  { volumes, maxDiskBytes }: Required<Pick<CaptureOptions, "volumes" | "maxDiskBytes">>,
   copies: PreparedCopy[],
 ): Promise<void> {
   const writable = writableDirectoryOf(directory);
@@ -224,7 +226,8 @@ async function prepareCopies(
     await discard(copy);
     await createQcow2(copy, { virtualSizeBytes });
     const folder = join(draft.directory, "disks", role);
-    await add({ role, file: copy, what: "own", keep: (own) => storeDisk(folder, levels, own) });
+    const keep = (own: string) => storeDisk(folder, levels, own, maxDiskBytes);
+    await add({ role, file: copy, what: "own", keep });
   }
   if (volumes.length > 0) await mkdir(join(draft.directory, "volumes"), { mode: 0o700 });
   for (const { slot, sizeBytes } of volumes) {

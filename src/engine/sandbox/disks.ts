@@ -58,9 +58,14 @@ export async function prepareDisks(
   await rm(upper, { force: true });
   const [backing] = await Promise.all([
     linkLevels(join(directory, BASE), levels),
-    createQcow2(upper, { virtualSizeBytes: Math.max(record.spec.diskMiB * 1024 ** 2, bytes) }),
+    createQcow2(upper, { virtualSizeBytes: diskBytesOf(record.spec, bytes) }),
   ]);
   return { writableDirectory: writable, upper: backing };
+}
+
+/** The size of what a sandbox writes to. @param blankBytes of the disk below it */
+export function diskBytesOf({ diskMiB }: Pick<StartSpec, "diskMiB">, blankBytes: number): number {
+  return Math.max(diskMiB * 1024 ** 2, blankBytes);
 }
 
 /** The disks of a sandbox that begins with what a stored state has: empty overlays over these. */

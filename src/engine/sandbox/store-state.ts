@@ -6,7 +6,7 @@ import type { FinishOptions, StoredState } from "../state/index.ts";
 import { copyDisk } from "../volume/index.ts";
 import { type CopiedVolume, captureSandbox, type Subject } from "./capture.ts";
 import type { SandboxContext } from "./context.ts";
-import { overlaysOf } from "./disks.ts";
+import { diskBytesOf, overlaysOf } from "./disks.ts";
 import type { KeptRecord } from "./kept-record.ts";
 import { directoryOf, shapeOf } from "./launch-vm.ts";
 import { assertLegal } from "./lifecycle.ts";
@@ -76,8 +76,15 @@ async function storeRunning(
   const directory = directoryOf(context, record.id);
   const reached = (step: string) => context.reached?.(`${operation}.${step}`);
   await using draft = await context.states.draft();
+  const { assets } = await context.machines();
+  const maxDiskBytes = diskBytesOf(record.spec, assets.blankBytes);
   const subject = { ...parts, directory, uid: record.uid };
-  const { what } = await captureSandbox(subject, draft, { loadsSoon: now, volumes: copied, reached });
+  const { what } = await captureSandbox(subject, draft, {
+    loadsSoon: now,
+    volumes: copied,
+    maxDiskBytes,
+    reached,
+  });
   const standstillMs = Math.round(what.standstillMs * 10) / 10;
   context.events.add({
     type: "sandbox.stored",
@@ -113,9 +120,10 @@ async function storeStopped(
   // What it has written is in the one that it was left with; beside it the other is a throwaway.
   const { file, levels } = overlays.find(({ role }) => role === "kept") ?? overlays[0]!;
   await using written = await VmmFile.open(file);
-  await storeDisk(join(draft.directory, "disks", "kept"), levels, written.path);
+  const { inputsOf, assets } = await context.machines();
+  const maxDiskBytes = diskBytesOf(record.spec, assets.blankBytes);
+  await storeDisk(join(draft.directory, "disks", "kept"), levels, written.path, maxDiskBytes);
   await copyVolumes(context, record, join(draft.directory, "volumes"), volumeSlots);
-  const { inputsOf } = await context.machines();
   const machine = { ...(await inputsOf(shapeOf(record))), agentProtocol: PROTOCOL_VERSION };
   return await draft.finish(
     { kind: "stopped", name, generation: 0, machine, record: await describeSandbox(directory, record) },

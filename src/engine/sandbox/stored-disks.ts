@@ -14,8 +14,14 @@ const MAX_OVERLAYS = 4;
 /**
  * @param levels below what the sandbox has written, lowest first
  * @param own what it has written; a VMM that its guest owns may still have it open, so it is copied
+ * @param maxBytes of the disk
  */
-export async function storeDisk(folder: string, levels: Levels, own: string): Promise<void> {
+export async function storeDisk(
+  folder: string,
+  levels: Levels,
+  own: string,
+  maxBytes: number,
+): Promise<void> {
   await mkdir(join(folder, ".."), { recursive: true, mode: 0o700 });
   if (levels.length < TEMPLATE_LEVELS + MAX_OVERLAYS) {
     await linkLevels(folder, levels);
@@ -23,5 +29,6 @@ export async function storeDisk(folder: string, levels: Levels, own: string): Pr
     return;
   }
   await linkLevels(folder, levels.slice(0, TEMPLATE_LEVELS));
-  await mergeQcow2([...levels.slice(TEMPLATE_LEVELS), own], join(folder, String(TEMPLATE_LEVELS)));
+  const merged = join(folder, String(TEMPLATE_LEVELS));
+  await mergeQcow2([...levels.slice(TEMPLATE_LEVELS), own], merged, maxBytes);
 }
