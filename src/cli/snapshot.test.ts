@@ -78,13 +78,15 @@ test("a snapshot is stored, listed, shown, checked, restored and removed", async
   });
 });
 
-test("a snapshot that is damaged says which file", async () => {
+test("a snapshot that is damaged says which file, and can be removed", async () => {
   await msb("snapshot", "create", "box", "broken");
   expect(await msb("snapshot", "verify", "broken")).toMatchObject({
     code: 1,
     stdout: "",
     stderr: expect.stringContaining("delta/0.pages"),
   });
+  expect(await msb("snapshot", "rm", "broken")).toMatchObject({ code: 0, stdout: "broken\n" });
+  expect((await msb("snapshot", "ls", "-q")).stdout).not.toContain("broken");
 });
 
 test("an export warns that it holds secrets, unless it is encrypted, and is its owner's alone", async () => {

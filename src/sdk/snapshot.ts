@@ -77,6 +77,18 @@ export class Snapshot {
     );
   }
 
+  /**
+   * Removes one by name or id, as {@link Snapshot.prototype.remove} does. One that is damaged cannot be got, but removed.
+   *
+   * @throws SandboxError `not_found`
+   */
+  static async remove(ref: string, options: CallOptions = {}): Promise<void> {
+    const { connection = sharedConnection(), signal, deadlineMs = QUICK_MS } = options;
+    const path = `/v1/snapshots/${encodeURIComponent(ref)}`;
+    const purpose = `remove snapshot ${ref}`;
+    await connection.json<void>({ method: "DELETE", path, signal, deadlineMs, purpose });
+  }
+
   /** All of them, oldest first. */
   static async list(options: CallOptions = {}): Promise<Snapshot[]> {
     const { connection = sharedConnection(), signal, deadlineMs = QUICK_MS } = options;
@@ -175,9 +187,7 @@ export class Snapshot {
 
   /** Removes it. What was made of it stays whole: sandboxes, and snapshots of those. */
   async remove(options: CallOptions = {}): Promise<void> {
-    const { connection = this.#connection, signal, deadlineMs = QUICK_MS } = options;
-    const purpose = `remove snapshot ${this.name}`;
-    await connection.json<void>({ method: "DELETE", path: this.#path, signal, deadlineMs, purpose });
+    await Snapshot.remove(this.id, { connection: this.#connection, ...options });
   }
 
   /**

@@ -55,7 +55,7 @@ export function command(): Command {
     .description("Remove snapshots. Sandboxes and snapshots that were made of them stay whole.")
     .argument("<SNAPSHOT...>", "names or ids")
     .addHelpText("after", "\nExamples:\n  $ msb snapshot rm before")
-    .action((refs: string[]) => each(refs, async (ref) => (await Snapshot.get(ref)).remove()));
+    .action((refs: string[]) => each(refs, (ref) => Snapshot.remove(ref)));
   snapshot
     .command("verify")
     .description("Read all of a snapshot and compare it with its checksums.")

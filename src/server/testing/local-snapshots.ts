@@ -27,6 +27,10 @@ export function localSnapshots({ find, copy }: SnapshotSource): Snapshots {
     snapshots.set(info.id, { info, of: structuredClone(of) });
     return info;
   };
+  const whole = (info: SnapshotInfo): SnapshotInfo => {
+    if (info.name !== "broken") return info;
+    throw new SandboxError("internal", "snapshot 'broken' is damaged: delta/0.pages is not what was stored");
+  };
   return {
     async create(ref, { name, volumes, prepared }) {
       const sandbox = find(ref);
@@ -61,18 +65,11 @@ export function localSnapshots({ find, copy }: SnapshotSource): Snapshots {
       return add(info, sandbox);
     },
     list: async () => [...snapshots.values()].map(({ info }) => info),
-    get: async (ref) => stored(ref).info,
+    get: async (ref) => whole(stored(ref).info),
     async remove(ref) {
       snapshots.delete(stored(ref).info.id);
     },
-    async verify(ref) {
-      const { info } = stored(ref);
-      if (info.name !== "broken") return info;
-      throw new SandboxError(
-        "internal",
-        "snapshot 'broken' is damaged: delta/0.pages is not what was stored",
-      );
-    },
+    verify: async (ref) => whole(stored(ref).info),
     async restore(ref, { name, count, changes }) {
       const { of } = stored(ref);
       const spec = restoredSpec(of.spec, changes);
