@@ -121,7 +121,11 @@ export function diskLevels(files: readonly { path: string }[]): Map<string, numb
 
 /** The text of a manifest: always the same for the same one. @throws ZodError if it is none */
 export function encodeManifest(value: StateManifest): string {
-  const manifest = schema.parse(value);
+  return textOf(schema.parse(value));
+}
+
+/** @param manifest as the schema has given it */
+function textOf(manifest: StateManifest): string {
   const sha256 = createHash("sha256").update(JSON.stringify(manifest)).digest("hex");
   return `${JSON.stringify({ sha256, manifest }, null, 2)}\n`;
 }
@@ -135,7 +139,7 @@ export function decodeManifest(text: string): StateManifest | { problem: string 
       return { problem: `it was stored by another version of Microsandbox (format ${version})` };
     const parsed = schema.parse(manifest);
     // Whatever was changed, if only a blank, the text is no longer what is written for this manifest.
-    return encodeManifest(parsed) === text ? parsed : { problem: "its manifest has changed" };
+    return textOf(parsed) === text ? parsed : { problem: "its manifest has changed" };
   } catch {
     // JSON, schema, or so deeply nested that the stack ends.
     return { problem: "its manifest cannot be read" };

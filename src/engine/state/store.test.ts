@@ -72,6 +72,26 @@ test("of two with one name the first stays, also at the same moment", async () =
   expect(await readdir(ws.directory)).toHaveLength(1);
 });
 
+test("a name is found without a look at other states, and is free when its state is gone", async () => {
+  await using ws = await workspace();
+  const [a, b] = [await ws.put(ws.store, { name: "a" }), await ws.put(ws.store, { name: "b" })];
+  const later = ws.reopen();
+  expect((await later.get("a")).id).toBe(a.id);
+  // Nobody looks at it any more, so nobody sees that it is damaged.
+  await writeFile(join(b.directory, "manifest.json"), "no manifest");
+  expect((await later.get("a")).id).toBe(a.id);
+  await expect(later.get("c")).rejects.toMatchObject({ code: "not_found" });
+  // Its name is known from before.
+  await later.remove("b");
+  await later.remove("a");
+  await expect(later.get("a")).rejects.toMatchObject({ code: "not_found" });
+  const again = await ws.put(later, { name: "a" });
+  expect((await later.get("a")).id).toBe(again.id);
+  await rm(again.directory, { recursive: true });
+  await expect(later.get("a")).rejects.toMatchObject({ code: "not_found" });
+  await ws.put(later, { name: "a" });
+});
+
 /** States stored one on top of the other. */
 async function line(ws: Awaited<ReturnType<typeof workspace>>, length: number, durable = true) {
   const base = await ws.base(zeros);

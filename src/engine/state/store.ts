@@ -12,6 +12,7 @@ import { checkUnpacked, type ImportOptions, unpack } from "./import.ts";
 import { MANIFEST_FILE, STATE_ID } from "./layout.ts";
 import { type LoadableState, LoadableStates } from "./loadable.ts";
 import { damagedState, readManifest, type StateManifest } from "./manifest.ts";
+import { StateNames } from "./names.ts";
 import { contentMark, KnownSums } from "./sums.ts";
 import { contentMarks, type StoredState, titleOf, verifyState } from "./verify.ts";
 
@@ -46,6 +47,7 @@ export class StateStore {
   readonly #checking = new Map<string, Promise<void>>();
   /** Manifests that were read before, and the marks of their files then: `list` reads all that there are. */
   readonly #manifests = new Map<string, { mark: string; manifest: StateManifest }>();
+  readonly #names = new StateNames(() => this.list());
   /** States appear one after the other, so that of two with the same name one is the first. */
   #publishing: Promise<unknown> = Promise.resolve();
 
@@ -94,6 +96,7 @@ export class StateStore {
     });
     this.#trusted.delete(id);
     this.#manifests.delete(id);
+    await this.#names.forget(id);
     await Promise.all([this.#loadable.drop(id), rm(doomed, { recursive: true, force: true })]);
   }
 
@@ -192,6 +195,7 @@ export class StateStore {
     const publishing = this.#publishing.then(async () => {
       if (name !== undefined && (await this.#named(name)) !== undefined) throw taken(name);
       await rename(partial, state.directory);
+      if (name !== undefined) await this.#names.give(name, id);
       if (!manifest.durable) return;
       await syncPath(this.#directory).catch(async (error) => {
         await this.remove(id);
@@ -224,11 +228,14 @@ export class StateStore {
     if (STATE_ID.test(ref) && existsSync(this.#path(ref))) return ref;
     const named = await this.#named(ref);
     if (named === undefined) throw missing(ref);
-    return named.id;
+    return named;
   }
 
-  async #named(name: string): Promise<StoredState | undefined> {
-    return (await this.list()).find(({ manifest }) => manifest.name === name);
+  async #named(name: string): Promise<string | undefined> {
+    const id = await this.#names.find(name);
+    if (id === undefined || existsSync(this.#path(id))) return id;
+    await this.#names.forget(id);
+    return undefined;
   }
 
   async #open(id: string): Promise<StoredState> {
