@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { sandboxName, snapshotName } from "./names.ts";
+import { sandboxName, snapshotName, snapshotRef } from "./names.ts";
 import { networkSpec } from "./network.ts";
 import { sandboxSpec } from "./sandbox.ts";
 
@@ -48,6 +48,10 @@ export type Preparation = z.output<typeof preparation>;
 export const snapshotRequest = z
   .strictObject({
     name: snapshotName.optional().meta({ description: "Default: the sandbox's name and a number." }),
+    replaces: snapshotRef.optional().meta({
+      description:
+        "Id of the snapshot that has this name now: it is removed once the new one is stored. Default: the name must be free.",
+    }),
     volumes,
     prepared: preparation.optional().meta({
       description:

@@ -51,10 +51,10 @@ export async function prepare(connection: Connection, options: PrepareOptions): 
     onProgress?.({ task: `preparing ${as}: waiting until it is ready` });
     await untilReady(sandbox, { as, run, ready, timeoutMs: readyTimeoutMs, signal });
     onProgress?.({ task: `preparing ${as}: storing it` });
-    // The old one goes only now: until here nothing could fail that leaves its users without.
-    if (there !== undefined) await removeOld(connection, there.id);
     const prepared = { ...wanted, digest: sandbox.info.imageDigest };
-    return await storeSandbox(connection, sandbox.id, { name: as, prepared }, call);
+    // The old one goes when the new one is there: nothing that fails leaves its users without.
+    const replaces = there?.id;
+    return await storeSandbox(connection, sandbox.id, { name: as, replaces, prepared }, call);
   } finally {
     // Not with the signal: a sandbox that nobody waits for any more would stay.
     await sandbox.remove({ force: true }).catch(() => {});
@@ -102,12 +102,6 @@ async function isCurrent(
     if (error instanceof SandboxError && error.code === "not_found") return false;
     throw error;
   }
-}
-
-async function removeOld(connection: Connection, id: string): Promise<void> {
-  const path = `/v1/snapshots/${id}`;
-  const purpose = "remove the old prepared image";
-  await connection.json<void>({ method: "DELETE", path, deadlineMs: QUICK_MS, purpose });
 }
 
 /** Two that prepare the same at a time: the second is told. */

@@ -106,6 +106,11 @@ test("an image is prepared once, and again when it is not the same any more", as
     code: "invalid_argument",
   });
   expect((await Snapshot.get("warm", { connection })).id).toBe(last);
+  // One that cannot be stored: somebody may write to its volume.
+  const volume = { type: "volume" as const, name: "shared", target: "/shared", readOnly: false };
+  const unstorable = Snapshot.prepare({ ...options, mounts: [volume] });
+  expect(await failure(unstorable)).toMatchObject({ code: "invalid_state" });
+  expect((await Snapshot.get("warm", { connection })).id).toBe(last);
   // What they were made in is gone.
   expect((await Sandbox.list({ connection })).filter(({ name }) => name.startsWith("prepare-"))).toEqual([]);
 });

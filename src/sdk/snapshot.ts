@@ -17,7 +17,7 @@ import { storeSandbox } from "./store-sandbox.ts";
 /** What becomes of named volumes that the sandbox may write to: `refuse` (default) to store it, or store a `copy` of them. */
 export type StoredVolumes = NonNullable<SnapshotRequestInput["volumes"]>;
 
-export type SnapshotCreateOptions = Omit<SnapshotRequestInput, "prepared"> & SlowCallOptions;
+export type SnapshotCreateOptions = Omit<SnapshotRequestInput, "prepared" | "replaces"> & SlowCallOptions;
 export type ForkOptions = ForkRequestInput & SlowCallOptions;
 /** `name` and `count` of what is made, and what may differ in it from what was stored. */
 export type RestoreOptions = Omit<RestoreRequestInput, "changes"> &

@@ -121,11 +121,11 @@ export class SandboxManager implements Sandboxes, SnapshotMaker {
 
   store(
     ref: string,
-    { volumes, prepared }: SnapshotRequest,
+    { volumes, prepared, replaces }: SnapshotRequest,
     name: string,
     { signal }: OperationContext,
   ): Promise<StoredState> {
-    const options = { name, volumes, prepared, now: false, finish: { durable: true, signal } };
+    const options = { name, volumes, prepared, now: false, finish: { durable: true, replaces, signal } };
     return this.registry.find(ref).store("snapshot", options);
   }
 

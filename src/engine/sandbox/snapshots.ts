@@ -42,8 +42,11 @@ export class SnapshotService implements Snapshots {
     operation: OperationContext = {},
   ): Promise<SnapshotInfo> {
     const name = request.name ?? (await this.#freeName(this.#sandboxes.nameOf(sandbox)));
+    const { replaces } = request;
+    const old = replaces === undefined ? undefined : await this.#get(replaces).catch(() => undefined);
     const stored = await this.#sandboxes.store(sandbox, request, name, operation);
     this.#tell("created", stored);
+    if (old?.manifest.name === name) this.#tell("removed", old);
     return toSnapshotInfo(stored);
   }
 

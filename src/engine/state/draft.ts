@@ -33,6 +33,8 @@ export interface FinishOptions {
    * stored on top of it take what sums they need.
    */
   durable: boolean;
+  /** Id of the state that may have the name: it goes when the new one is there. Default: the name must be free. */
+  replaces?: string | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -50,7 +52,7 @@ export interface DraftHome {
   /** Looks what sums are known of the files of this state. */
   learnSums(id: string): Promise<void>;
   /** Renames the folder into place. @throws `already_exists` if the name is taken */
-  publish(directory: string, manifest: StateManifest): Promise<StoredState>;
+  publish(directory: string, manifest: StateManifest, replaces?: string): Promise<StoredState>;
 }
 
 /**
@@ -113,7 +115,7 @@ export class StateDraft implements AsyncDisposable {
     return this.discard();
   }
 
-  async #finish(state: NewState, { durable, signal }: FinishOptions): Promise<StoredState> {
+  async #finish(state: NewState, { durable, replaces, signal }: FinishOptions): Promise<StoredState> {
     const { memory: chain, ...about } = state;
     const memory = chain === undefined ? undefined : await this.#joinMemory(chain);
     await this.#home.step("flattened");
@@ -127,15 +129,9 @@ export class StateDraft implements AsyncDisposable {
     const files = await this.#settle(paths, own, durable, () =>
       this.#describe(paths, state.parent, { durable, signal }),
     );
-    return this.#publish(own, {
-      version: 1,
-      id: this.id,
-      createdAt: new Date().toISOString(),
-      ...about,
-      memory,
-      durable,
-      files,
-    });
+    const createdAt = new Date().toISOString();
+    const described = { version: 1 as const, id: this.id, createdAt, ...about, memory, durable, files };
+    return this.#publish(own, described, replaces);
   }
 
   /** Seals what is its own, and has all on disk, while `work` reads the files. */
@@ -160,11 +156,15 @@ export class StateDraft implements AsyncDisposable {
     return result;
   }
 
-  async #publish(own: Iterable<string>, about: Omit<StateManifest, "bytes">): Promise<StoredState> {
+  async #publish(
+    own: Iterable<string>,
+    about: Omit<StateManifest, "bytes">,
+    replaces?: string,
+  ): Promise<StoredState> {
     const bytes = await bytesOnDisk(this.directory, own);
     const manifest = await writeManifest(this.directory, { ...about, bytes });
     await this.#home.step("described");
-    return this.#home.publish(this.directory, manifest);
+    return this.#home.publish(this.directory, manifest, replaces);
   }
 
   /** The levels below its own come in as links, or all become one. */

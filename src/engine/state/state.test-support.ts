@@ -86,6 +86,7 @@ export interface Spec extends Partial<Omit<NewState, "memory">> {
   /** Text of the topmost file of disk `upper`. */
   disk?: string;
   durable?: boolean;
+  replaces?: string;
 }
 
 export async function workspace(options: StateStoreOptions = {}): Promise<Workspace> {
@@ -105,7 +106,10 @@ export async function workspace(options: StateStoreOptions = {}): Promise<Worksp
     },
     async put(store, spec) {
       const draft = await store.draft();
-      return draft.finish(await fill(draft, spec), { durable: spec.durable ?? true });
+      return draft.finish(await fill(draft, spec), {
+        durable: spec.durable ?? true,
+        replaces: spec.replaces,
+      });
     },
     [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
   };
@@ -113,7 +117,7 @@ export async function workspace(options: StateStoreOptions = {}): Promise<Worksp
 
 /** Puts into a draft what its maker puts there. */
 export async function fill(draft: StateDraft, spec: Spec): Promise<NewState> {
-  const { base, from, changes, disk, durable: _, ...about } = spec;
+  const { base, from, changes, disk, durable: _, replaces: __, ...about } = spec;
   const chain =
     from === undefined
       ? base === undefined

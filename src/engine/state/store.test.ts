@@ -300,6 +300,55 @@ test.each(stepsOf("running"))(
   },
 );
 
+test("a state takes the place of the one that it replaces, and of no other", async () => {
+  await using ws = await workspace();
+  const old = await ws.put(ws.store, { name: "a" });
+  const other = await ws.put(ws.store, { name: "b" });
+  await expect(ws.put(ws.store, { name: "a", replaces: other.id })).rejects.toMatchObject({
+    code: "already_exists",
+  });
+  const results = await Promise.allSettled([
+    ws.put(ws.store, { name: "a", replaces: old.id }),
+    ws.put(ws.store, { name: "a", replaces: old.id }),
+  ]);
+  expect(results.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+  const { id } = await ws.store.get("a");
+  expect((await readdir(ws.directory)).sort()).toEqual([id, other.id].sort());
+  expect(id).not.toBe(old.id);
+});
+
+test.each(STEPS.filter((step) => step !== "linked"))(
+  "an error when it is %s leaves the one that it was to replace",
+  async (at) => {
+    await using ws = await workspace();
+    const old = await ws.put(ws.store, { name: "a" });
+    const store = ws.reopen({ onStep: (step) => (step === at ? fail(step) : undefined) });
+    await expect(ws.put(store, { name: "a", replaces: old.id })).rejects.toThrow(`fault at ${at}`);
+    expect(await readdir(ws.directory)).toEqual([old.id]);
+    expect((await store.get("a")).id).toBe(old.id);
+  },
+);
+
+test("a process that ends between the two leaves the newer, and the older to a sweep", async () => {
+  await using ws = await workspace();
+  const old = await ws.put(ws.store, { name: "a" });
+  const reached = Promise.withResolvers<void>();
+  const store = ws.reopen({
+    onStep: (step) => {
+      if (step !== "published") return;
+      reached.resolve();
+      return new Promise<void>(() => {});
+    },
+  });
+  void ws.put(store, { name: "a", replaces: old.id });
+  await reached.promise;
+  const later = ws.reopen();
+  const { id } = await later.get("a");
+  expect(id).not.toBe(old.id);
+  await later.sweep(new Set());
+  expect(await readdir(ws.directory)).toEqual([id]);
+});
+
 function fail(step: string): never {
   throw new Error(`fault at ${step}`);
 }

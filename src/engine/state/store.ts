@@ -69,7 +69,7 @@ export class StateStore {
       step: (step) => this.#step(step),
       sumOf: (path, options) => this.#sums.of(path, options),
       learnSums: (parent) => this.#learnSums(parent),
-      publish: (partial, manifest) => this.#publish(partial, manifest),
+      publish: (partial, manifest, replaces) => this.#publish(partial, manifest, replaces),
     });
   }
 
@@ -101,16 +101,22 @@ export class StateStore {
   }
 
   /**
-   * Removes what interrupted work left, and what VMMs loaded from. To be called when nobody uses the store.
+   * Removes what interrupted work left, and what VMMs loaded from: of two with one name the older, which the newer was to replace. To be
+   * called when nobody uses the store.
    * @param used ids of states without a name that are still needed; others without a name go too, if it is given
    */
   async sweep(used?: ReadonlySet<string>): Promise<void> {
     for (const name of await readdir(this.#directory)) {
       if (!STATE_ID.test(name)) await rm(this.#path(name), { recursive: true, force: true });
     }
-    if (used === undefined) return;
-    for (const { id, manifest } of await this.list()) {
-      if (manifest.name === undefined && !used.has(id)) await this.remove(id);
+    const names = new Set<string>();
+    for (const {
+      id,
+      manifest: { name },
+    } of await this.list()) {
+      const needed = name === undefined ? (used?.has(id) ?? true) : !names.has(name);
+      if (name !== undefined) names.add(name);
+      if (!needed) await this.remove(id);
     }
   }
 
@@ -189,18 +195,22 @@ export class StateStore {
     await checking;
   }
 
-  async #publish(partial: string, manifest: StateManifest): Promise<StoredState> {
+  /** A name always has a state: the one that is replaced goes when the new one is there for good. */
+  async #publish(partial: string, manifest: StateManifest, replaces?: string): Promise<StoredState> {
     const { id, name } = manifest;
     const state = { id, directory: this.#path(id), manifest };
+    let old: string | undefined;
+    const giveUp = async (error: unknown): Promise<never> => {
+      await this.remove(id);
+      if (name !== undefined && old !== undefined) await this.#names.give(name, old);
+      throw error;
+    };
     const publishing = this.#publishing.then(async () => {
-      if (name !== undefined && (await this.#named(name)) !== undefined) throw taken(name);
+      if (name !== undefined) old = await this.#named(name);
+      if (name !== undefined && old !== undefined && old !== replaces) throw taken(name);
       await rename(partial, state.directory);
       if (name !== undefined) await this.#names.give(name, id);
-      if (!manifest.durable) return;
-      await syncPath(this.#directory).catch(async (error) => {
-        await this.remove(id);
-        throw error;
-      });
+      if (manifest.durable) await syncPath(this.#directory).catch(giveUp);
     });
     this.#publishing = publishing.catch(() => {});
     await publishing;
@@ -208,9 +218,10 @@ export class StateStore {
       this.#trusted.set(id, await contentMarks(state));
       await this.#step("published");
     } catch (error) {
-      await this.remove(id);
-      throw error;
+      await giveUp(error);
     }
+    // What cannot be removed now goes with a sweep: until then the newer counts.
+    if (old !== undefined) await this.remove(old).catch(() => {});
     return state;
   }
 

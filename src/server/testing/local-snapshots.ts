@@ -21,9 +21,11 @@ export function localSnapshots({ find, copy }: SnapshotSource): Snapshots {
     if (found !== undefined) return found;
     throw new SandboxError("not_found", `there is no snapshot '${ref}'`);
   };
-  const add = (info: SnapshotInfo, of: SandboxInfo): SnapshotInfo => {
-    if ([...snapshots.values()].some((other) => other.info.name === info.name))
+  const add = (info: SnapshotInfo, of: SandboxInfo, replaces?: string): SnapshotInfo => {
+    const old = [...snapshots.values()].find((other) => other.info.name === info.name);
+    if (old !== undefined && old.info.id !== replaces)
       throw new SandboxError("already_exists", `there is a snapshot '${info.name}' already`);
+    if (old !== undefined) snapshots.delete(old.info.id);
     snapshots.set(info.id, { info, of: structuredClone(of) });
     return info;
   };
@@ -32,7 +34,7 @@ export function localSnapshots({ find, copy }: SnapshotSource): Snapshots {
     throw new SandboxError("internal", "snapshot 'broken' is damaged: delta/0.pages is not what was stored");
   };
   return {
-    async create(ref, { name, volumes, prepared }) {
+    async create(ref, { name, volumes, prepared, replaces }) {
       const sandbox = find(ref);
       const held = sandbox.spec.mounts.flatMap((mount) => (mount.type === "volume" ? [mount.name] : []));
       if (held.length > 0 && volumes === "refuse")
@@ -62,7 +64,7 @@ export function localSnapshots({ find, copy }: SnapshotSource): Snapshots {
         volumes: held,
         ...(prepared && { prepared }),
       };
-      return add(info, sandbox);
+      return add(info, sandbox, replaces);
     },
     list: async () => [...snapshots.values()].map(({ info }) => info),
     get: async (ref) => whole(stored(ref).info),
