@@ -36,7 +36,7 @@ test("a sandbox that runs goes on in another home, from an encrypted file", asyn
   const counted = await count(parent);
   await expect(
     Snapshot.import(createReadStream(file), { connection: there.connection, passphrase: "wrong" }),
-  ).rejects.toMatchObject({ code: "invalid_argument", message: "the passphrase is wrong" });
+  ).rejects.toMatchObject({ code: "unauthenticated", message: "the passphrase is wrong" });
   expect(await there.files("states")).toEqual([]);
 
   const imported = await Snapshot.import(createReadStream(file), {

@@ -37,7 +37,7 @@ export interface ImportOptions {
 /**
  * Unpacks the archive into `directory`, which is empty. What was written before an error stays.
  * @returns its manifest, as it was where it comes from. Sums are not compared yet
- * @throws `invalid_argument`, `resource_exhausted`, `cancelled`
+ * @throws `unauthenticated` (the passphrase), `invalid_argument`, `resource_exhausted`, `cancelled`
  */
 export async function unpack(
   directory: string,
@@ -115,7 +115,7 @@ async function* plain(
     const rest = { [Symbol.asyncIterator]: () => ({ next: () => iterator.next() }) };
     if (isEncrypted(head)) {
       if (passphrase === undefined) {
-        throw new SandboxError("invalid_argument", "the archive is encrypted", {
+        throw new SandboxError("unauthenticated", "the archive is encrypted", {
           hint: "Give its passphrase.",
         });
       }

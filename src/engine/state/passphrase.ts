@@ -45,7 +45,7 @@ export async function* encrypt(
 
 /**
  * @param head the stream's first HEADER_BYTES, if it has as many
- * @throws `invalid_argument` if the passphrase is wrong, or the data damaged, cut off or not encrypted with a passphrase. What has come
+ * @throws `unauthenticated` if the passphrase is wrong, `invalid_argument` if the data is damaged, cut off or not encrypted with a passphrase. What has come
  * out before was good, but only the end says that it is all.
  */
 export async function* decrypt(
@@ -93,7 +93,7 @@ async function unwrap({ args, body }: Stanza, passphrase: string): Promise<Uint8
   try {
     return Buffer.concat([decipher.update(body.subarray(0, -TAG_BYTES)), decipher.final()]);
   } catch (cause) {
-    throw new SandboxError("invalid_argument", "the passphrase is wrong", { cause });
+    throw new SandboxError("unauthenticated", "the passphrase is wrong", { cause });
   }
 }
 

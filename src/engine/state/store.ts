@@ -149,7 +149,8 @@ export class StateStore {
 
   /**
    * Takes in an archive, whoever made it. Nothing of it is left after an error. It has an id of its own, however often it is imported.
-   * @throws `invalid_argument` for what is no archive of a state, `already_exists` (the name), `resource_exhausted`, `cancelled`
+   * @throws `invalid_argument` for what is no archive of a state, `unauthenticated` (the passphrase), `already_exists` (the name),
+   *   `resource_exhausted`, `cancelled`
    */
   async import(source: AsyncIterable<Uint8Array>, options: ImportOptions = {}): Promise<StoredState> {
     await using draft = await this.draft();
