@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { Sandbox, Snapshot } from "../src/sdk/index.ts";
+import { storeSandbox } from "../src/sdk/store-sandbox.ts";
 import { SandboxDriver, until } from "./sandbox-driver.ts";
 
 /** Snapshots, restored sandboxes and forks: what goes on in them, and what each has for itself. */
@@ -214,6 +215,10 @@ test("of one that is stopped, its files; of one that is paused or suspended, all
   await box.stop();
   const stopped = await box.snapshot({ name: "stopped" });
   expect((await box.inspect()).state).toBe("stopped");
+  const prepared = { image: box.info.image, digest: box.info.imageDigest, run: "echo kept > /root/file" };
+  const image = await storeSandbox(connection, box.id, { name: "image", prepared }, {});
+  expect(image).toMatchObject({ kind: "stopped", prepared });
+  await Snapshot.remove("image", { connection });
   expect([paused, suspended, stopped].map(({ info }) => info.kind)).toEqual([
     "running",
     "running",

@@ -109,9 +109,11 @@ export const snapshotInfo = z
     imageDigest: z.string(),
     parent: z.string().optional().meta({
       description:
-        "Id of the snapshot that the sandbox had been restored from. It may be gone; this one needs it no more.",
+        "Of one that ran: id of the snapshot that its sandbox had been restored from. It may be gone; this one needs it no more.",
     }),
-    generation: z.int().meta({ description: "How often what it is of had been restored." }),
+    generation: z
+      .int()
+      .meta({ description: "Of one that ran: how often what it is of had been restored. Otherwise 0." }),
     cpus: z.int(),
     memoryMiB: z.int(),
     diskMiB: z.int(),

@@ -111,7 +111,7 @@ async function storeRunning(
 async function storeStopped(
   context: SandboxContext,
   record: SandboxRecord,
-  { name, volumes, finish }: StateOptions,
+  { name, volumes, prepared, finish }: StateOptions,
 ): Promise<StoredState> {
   const volumeSlots = slotsToCopy(record, volumes, { sharesReadOnly: false });
   const directory = directoryOf(context, record.id);
@@ -125,10 +125,9 @@ async function storeStopped(
   await storeDisk(join(draft.directory, "disks", "kept"), levels, written.path, maxDiskBytes);
   await copyVolumes(context, record, join(draft.directory, "volumes"), volumeSlots);
   const machine = { ...(await inputsOf(shapeOf(record))), agentProtocol: PROTOCOL_VERSION };
-  return await draft.finish(
-    { kind: "stopped", name, generation: 0, machine, record: await describeSandbox(directory, record) },
-    finish,
-  );
+  const described = { ...(await describeSandbox(directory, record)), prepared };
+  // What its VM had been loaded from went with that.
+  return await draft.finish({ kind: "stopped", name, generation: 0, machine, record: described }, finish);
 }
 
 async function copyVolumes(
