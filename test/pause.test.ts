@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Sandbox } from "../src/sdk/index.ts";
+import { COUNT, countsOn } from "./counter.ts";
+import { clockError, WRONG_MS } from "./guest-clock.ts";
 import { BASE_IMAGE, SandboxDriver, until } from "./sandbox-driver.ts";
 
 /** Sandboxes that stand still, and go on. */
@@ -15,15 +17,12 @@ describe("a sandbox that is paused", () => {
       .seen("sandbox.woken")
       .filter(({ data }) => data.name === name)
       .map(({ message }) => message);
-  /** A program that counts in a file, and what it has come to. */
-  const COUNT = "i=0; while :; do i=$((i+1)); echo $i > /dev/shm/count; usleep 20000; done";
-  const count = async (sandbox: Sandbox) => Number((await sandbox.shell("cat /dev/shm/count")).stdout);
   const cpuOf = async (sandbox: Sandbox) => (await sandbox.metrics()).host.cpuMs;
 
   test("stands still, is not taken for one that hangs, and goes on where it was, with the right time", async () => {
     await using sandbox = await driver.create({ name: "still" });
     await sandbox.processes.start("sh", ["-c", COUNT]);
-    await until(async () => (await count(sandbox)) > 5, "it counts");
+    await countsOn(sandbox);
     expect((await driver.msb(["pause", "still"])).stdout).toBe("still\n");
     expect((await sandbox.inspect()).state).toBe("paused");
     const { guest, host } = await sandbox.metrics();
@@ -34,12 +33,8 @@ describe("a sandbox that is paused", () => {
     expect((await cpuOf(sandbox)) - host.cpuMs).toBeLessThan(100);
     expect(driver.seen("sandbox.unresponsive").filter(({ data }) => data.name === "still")).toEqual([]);
     expect((await driver.msb(["resume", "still"])).stdout).toBe("still\n");
-    const before = Date.now();
-    const guestMs = Number((await sandbox.shell("date +%s")).stdout) * 1000;
-    expect(guestMs).toBeGreaterThan(before - 1_500);
-    expect(guestMs).toBeLessThanOrEqual(Date.now());
-    const counted = await count(sandbox);
-    await until(async () => (await count(sandbox)) > counted, "it goes on counting");
+    expect(await clockError(sandbox)).toBeLessThanOrEqual(WRONG_MS);
+    await countsOn(sandbox);
     expect(woken(sandbox)).toEqual([]);
     const wrong = await driver.msb(["resume", "still"]);
     expect(wrong.code).toBe(1);
@@ -78,12 +73,11 @@ describe("a sandbox that is paused", () => {
 
   test("is still paused for the next daemon, with what ran in it", async () => {
     await using sandbox = await driver.create({ name: "kept", command: ["sh", "-c", COUNT] });
-    await until(async () => (await count(sandbox)) > 5, "it counts");
+    await countsOn(sandbox);
     await sandbox.pause();
     await driver.killDaemon();
     expect((await sandbox.inspect()).state).toBe("paused");
-    const counted = await count(sandbox);
-    await until(async () => (await count(sandbox)) > counted, "it goes on counting");
+    await countsOn(sandbox);
     expect((await sandbox.processes.list()).map(({ info }) => [info.main, info.state])).toContainEqual([
       true,
       "running",

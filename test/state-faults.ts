@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FAULT_STEPS } from "../src/engine/fault-injection.ts";
 import { Sandbox, Snapshot } from "../src/sdk/index.ts";
+import { COUNT, countOf, countsOn } from "./counter.ts";
+import { clockError, WRONG_MS } from "./guest-clock.ts";
 import { isAlive, SandboxDriver, until } from "./sandbox-driver.ts";
 
 /**
@@ -29,7 +31,7 @@ const PARTS: Record<Operation, readonly string[]> = {
   suspend: ["state"],
   wake: ["load"],
 };
-/** Never come to, unless something has failed before; and a chain so short is not flattened twice. */
+/** Never come to, unless something has failed before. */
 const UNREACHED = new Set(["suspend.resumed", "suspend.thawed"]);
 /** What one round of the tests does; all the others are for the soak. */
 const IN_SUITE = new Set([
@@ -69,6 +71,8 @@ export const GROUPS = OPERATIONS.map((operation) => ({
   all: faultsOf(operation),
   inSuite: faultsOf(operation).filter(({ step, what }) => IN_SUITE.has(`${operation} ${step} ${what}`)),
 }));
+if (GROUPS.reduce((sum, { inSuite }) => sum + inSuite.length, 0) !== IN_SUITE.size)
+  throw new Error("a fault of the suite names a step that there is not");
 
 /** A home whose daemon is told where to break off, and one sandbox in it. */
 export class FaultRoom implements AsyncDisposable {
@@ -110,9 +114,6 @@ export class FaultRoom implements AsyncDisposable {
   }
 }
 
-/** The file is empty for a moment, whenever it is written. */
-const READ_COUNT = 'until n=$(cat /dev/shm/count); [ -n "$n" ]; do :; done; echo $n';
-const COUNT = "i=0; while :; do i=$((i+1)); echo $i > /dev/shm/count; usleep 20000; done";
 const NAME = "parent";
 
 /** @returns what was not as promised */
@@ -124,6 +125,11 @@ export async function brokenOff(room: FaultRoom, fault: Fault): Promise<string[]
   const holds = (kept: boolean, text: string) => {
     if (!kept) broken.push(text);
   };
+  /** It goes on from where it was, or later. */
+  const countsFrom = async (from: number, one: Sandbox, who: string) => {
+    const counted = await countsOn(one, 10_000).catch((failure) => `${failure}`);
+    holds(Number(counted) >= from, `${who} had counted to ${from}, and says ${counted}`);
+  };
   const sandbox = await theSandbox(driver);
   const before = await countOf(sandbox);
   if (operation === "wake") await sandbox.suspend();
@@ -131,8 +137,11 @@ export async function brokenOff(room: FaultRoom, fault: Fault): Promise<string[]
   const daemon = await driver.daemonPid();
 
   await room.arm(step, what === "kill-vm" ? "hold" : what);
+  let children: Sandbox[] = [];
   const doing = act(sandbox, operation).then(
-    () => undefined,
+    (made) => {
+      children = made;
+    },
     (error) => error as Error,
   );
   if (what === "kill-vm") {
@@ -152,28 +161,39 @@ export async function brokenOff(room: FaultRoom, fault: Fault): Promise<string[]
   // The sandbox lives on with its processes, or says why it does not.
   const again = await Sandbox.get(NAME, { connection });
   const { state, reason } = again.info;
+  const taken = (await namesOfSnapshots(driver)).filter((name) => !snapshotsBefore.includes(name));
+  if (error === undefined) {
+    // Who is told that it was done has it.
+    if (operation === "snapshot") holds(taken.length === 1, `there are ${taken.length} snapshots of it`);
+    if (operation === "suspend") holds(state === "suspended", `it is ${state}, and was suspended`);
+    if (operation === "wake" && what !== "kill-vm")
+      holds(state === "running", `it is ${state}, and was woken`);
+    if (operation === "fork") holds(children.length === 1, `it has ${children.length} children`);
+  }
+  for (const child of children) {
+    if (what !== "kill-vm") await countsFrom(before, child, "the child");
+    await child.remove({ force: true });
+  }
   // One that cannot go on is ended.
   const mayDie = what === "kill-vm" || (what !== "kill" && /\.(resumed|thawed|running|gone-on)$/.test(step));
   if (state === "running" || state === "suspended") {
-    const counted = await countOf(again).catch((failure) => `${failure}`);
-    holds(Number(counted) >= before, `it had counted to ${before}, and says ${counted}`);
-    const goesOn = until(async () => (await countOf(again)) > Number(counted), "it counts", 10_000);
-    await goesOn.catch((failure) => broken.push(`it does not go on: ${failure}`));
+    await countsFrom(before, again, "it");
+    const wrongMs = await clockError(again).catch(() => Number.NaN);
+    holds(wrongMs <= WRONG_MS, `its clock is wrong by ${wrongMs} ms`);
   } else {
     holds(mayDie && state === "failed" && (reason ?? "") !== "", `it is ${state}: ${reason}`);
   }
 
   // The state is whole or absent.
-  for (const name of (await namesOfSnapshots(driver)).filter((each) => !snapshotsBefore.includes(each))) {
+  for (const name of taken) {
     const snapshot = await Snapshot.get(name, { connection });
     await snapshot.verify().catch((failure) => broken.push(`${name} is damaged: ${failure}`));
-    const children = await snapshot.restore().catch((failure) => {
+    const restored = await snapshot.restore().catch((failure) => {
       broken.push(`${name} cannot be restored: ${failure}`);
       return [];
     });
-    for (const child of children) {
-      const counted = await countOf(child).catch((failure) => `${failure}`);
-      holds(Number(counted) >= before, `restored, it says ${counted} of ${before}`);
+    for (const child of restored) {
+      await countsFrom(before, child, "restored, it");
       await child.remove({ force: true });
     }
     await snapshot.remove();
@@ -190,20 +210,16 @@ async function theSandbox(driver: SandboxDriver): Promise<Sandbox> {
   const known = there.find(({ name }) => name === NAME);
   if (known?.info.state === "running") return known;
   await known?.remove({ force: true });
-  return driver.create({ name: NAME, command: ["sh", "-c", `echo 0 > /dev/shm/count; ${COUNT}`] });
+  return driver.create({ name: NAME, command: ["sh", "-c", COUNT] });
 }
 
-async function act(sandbox: Sandbox, operation: Operation): Promise<unknown> {
-  if (operation === "snapshot") return sandbox.snapshot({ name: "taken" });
-  if (operation === "suspend") return sandbox.suspend();
-  if (operation === "wake") return sandbox.resume();
-  for (const child of await sandbox.fork({ name: "child" })) await child.remove({ force: true });
-  return undefined;
-}
-
-async function countOf(sandbox: Sandbox): Promise<number> {
-  const { stdout } = await sandbox.shell(READ_COUNT);
-  return Number(stdout);
+/** @returns the children, of a fork */
+async function act(sandbox: Sandbox, operation: Operation): Promise<Sandbox[]> {
+  if (operation === "fork") return sandbox.fork({ name: "child" });
+  if (operation === "snapshot") await sandbox.snapshot({ name: "taken" });
+  if (operation === "suspend") await sandbox.suspend();
+  if (operation === "wake") await sandbox.resume();
+  return [];
 }
 
 async function namesOfSnapshots({ connection }: SandboxDriver): Promise<string[]> {

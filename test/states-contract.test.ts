@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Sandbox } from "../src/sdk/index.ts";
+import { clockError, WRONG_MS } from "./guest-clock.ts";
 import { until } from "./sandbox-driver.ts";
 import { FaultRoom } from "./state-faults.ts";
 
@@ -73,17 +74,6 @@ for family, far in (socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1
         print(s.getsockname()[0])
 print(ssl.RAND_bytes(16).hex())'`;
 
-/** How far the guest's clock is beyond what the round trip explains, milliseconds. The best of some: the machine may be busy. */
-async function clockError(sandbox: Sandbox): Promise<number> {
-  let best = Infinity;
-  for (let i = 0; i < 5 && best > 0; i++) {
-    const before = Date.now();
-    const guest = Number(await said(sandbox, "date +%s%N")) / 1e6;
-    best = Math.min(best, Math.max(0, before - guest, guest - Date.now()));
-  }
-  return best;
-}
-
 test("twenty children of one parent have nothing in common that must not be", async () => {
   const number = await startWitness();
   const drawn: string[] = [];
@@ -96,7 +86,7 @@ test("twenty children of one parent have nothing in common that must not be", as
     expect(seen.drawn).toHaveLength(5);
     drawn.push(...seen.drawn);
     who.push(...(await said(child, WHO)).trim().split("\n"));
-    expect(await clockError(child)).toBeLessThanOrEqual(50);
+    expect(await clockError(child)).toBeLessThanOrEqual(WRONG_MS);
     await child.remove({ force: true });
   }
   expect(new Set(drawn).size).toBe(20 * 5);
@@ -113,12 +103,12 @@ test("a state that has slept for an hour has the right time at its first instruc
   const before = Date.now();
   const [child] = await snapshot.restore();
   const { timeMs, backwards } = await witnessed(child!, number);
-  expect(timeMs).toBeGreaterThanOrEqual(before - 50);
-  expect(timeMs).toBeLessThanOrEqual(Date.now() + 50);
+  expect(timeMs).toBeGreaterThanOrEqual(before - WRONG_MS);
+  expect(timeMs).toBeLessThanOrEqual(Date.now() + WRONG_MS);
   expect(backwards).toBe(0);
-  expect(await clockError(child!)).toBeLessThanOrEqual(50);
+  expect(await clockError(child!)).toBeLessThanOrEqual(WRONG_MS);
   // And the parent, which stood still meanwhile.
-  expect(await clockError(parent)).toBeLessThanOrEqual(50);
+  expect(await clockError(parent)).toBeLessThanOrEqual(WRONG_MS);
   await child!.remove({ force: true });
   await snapshot.remove();
 });

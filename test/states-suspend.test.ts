@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Sandbox } from "../src/sdk/index.ts";
+import { COUNT, countOf, countsOn } from "./counter.ts";
+import { clockError, WRONG_MS } from "./guest-clock.ts";
 import { BASE_IMAGE, SandboxDriver, until } from "./sandbox-driver.ts";
 
 /** Sandboxes that are a state on the disk and no VM, and go on when somebody uses them. */
@@ -10,16 +12,11 @@ beforeAll(async () => {
 });
 afterAll(() => driver?.[Symbol.asyncDispose]());
 
-/** The file is empty for a moment, whenever it is written. */
-const READ_COUNT = 'until n=$(cat /dev/shm/count); [ -n "$n" ]; do :; done; echo $n';
-const COUNT = "i=0; while :; do i=$((i+1)); echo $i > /dev/shm/count; echo $i; usleep 20000; done";
-const count = async (sandbox: Sandbox) => Number((await sandbox.shell(READ_COUNT)).stdout);
 const goesOn = async (sandbox: Sandbox, from: number) => {
-  const now = await count(sandbox);
+  const now = await countsOn(sandbox);
   expect(now).toBeGreaterThanOrEqual(from);
   // What it counted while nobody looked it has counted since it woke.
   expect(now).toBeLessThan(from + 1000);
-  await until(async () => (await count(sandbox)) > now, "it counts on");
 };
 const stateOf = async (sandbox: Sandbox) => (await sandbox.inspect()).state;
 const woken = ({ name }: Sandbox) =>
@@ -40,7 +37,7 @@ test("has no process, and goes on by itself when it is used, with the right time
     network: { ports: [{ host: 0, guest: 8000 }] },
   });
   await sandbox.shell("mkdir /www && echo hello > /www/index.html && httpd -p 8000 -h /www");
-  await until(async () => (await count(sandbox)) > 5, "it counts");
+  await countsOn(sandbox);
   const [port] = sandbox.info.ports!;
   const page = async () => (await fetch(`http://127.0.0.1:${port!.host}/`)).text();
   const uses: [() => Promise<unknown>, string, unknown][] = [
@@ -49,7 +46,7 @@ test("has no process, and goes on by itself when it is used, with the right time
     [page, "somebody connects to a port of it", "hello\n"],
   ];
   for (const [use, why, answer] of uses) {
-    const before = await count(sandbox);
+    const before = await countOf(sandbox);
     expect((await driver.msb(["suspend", "sleeper"])).stdout).toBe("sleeper\n");
     expect(await stateOf(sandbox)).toBe("suspended");
     await nothingRuns();
@@ -64,10 +61,7 @@ test("has no process, and goes on by itself when it is used, with the right time
   await sandbox.resume();
   expect(woken(sandbox)).toHaveLength(3);
   expect(await page()).toBe("hello\n");
-  const sent = Date.now();
-  const guest = Number((await sandbox.shell("date +%s")).stdout) * 1000;
-  expect(guest).toBeGreaterThan(sent - 1_100);
-  expect(guest).toBeLessThanOrEqual(Date.now());
+  expect(await clockError(sandbox)).toBeLessThanOrEqual(WRONG_MS);
 });
 
 test("is still so for the next daemon, where whoever comes wakes it too", async () => {
@@ -84,7 +78,7 @@ test("is still so for the next daemon, where whoever comes wakes it too", async 
   await nothingRuns();
   expect(await (await fetch(`http://127.0.0.1:${port!.host}/`)).text()).toBe("hello\n");
   expect(await stateOf(sandbox)).toBe("running");
-  await until(async () => (await count(sandbox)) > 5, "it counts");
+  await countsOn(sandbox);
   expect((await sandbox.processes.list()).map(({ info }) => [info.main, info.state])).toContainEqual([
     true,
     "running",

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { Sandbox, Snapshot } from "../src/sdk/index.ts";
 import { storeSandbox } from "../src/sdk/store-sandbox.ts";
+import { COUNT, countsOn } from "./counter.ts";
 import { SandboxDriver, until } from "./sandbox-driver.ts";
 
 /** Snapshots, restored sandboxes and forks: what goes on in them, and what each has for itself. */
@@ -18,19 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => driver?.[Symbol.asyncDispose]());
 
-/** The file is empty for a moment, whenever it is written. */
-const READ_COUNT = 'until n=$(cat /dev/shm/count); [ -n "$n" ]; do :; done; echo $n';
-/** Counts in its memory and on its disk, and says so. */
-const COUNT =
-  "i=0; while :; do i=$((i+1)); echo $i > /dev/shm/count; echo $i > /root/count; echo $i; usleep 20000; done";
 const said = async (sandbox: Sandbox, command: string) => (await sandbox.shell(command)).stdout;
-const count = async (sandbox: Sandbox) => Number(await said(sandbox, READ_COUNT));
-/** Waits until it counts on. @returns what it had come to */
-const counts = async (sandbox: Sandbox) => {
-  const before = await count(sandbox);
-  await until(async () => (await count(sandbox)) > before, `${sandbox.name} counts on`);
-  return before;
-};
 const msb = async (...args: string[]) => {
   const { code, stdout, stderr } = await driver.msb(args);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
@@ -53,7 +42,7 @@ test("a restored sandbox goes on with processes, files, tmpfs and what was not w
     "echo first; until [ -e /dev/shm/go ]; do usleep 20000; done; echo second; exit 7",
   ]);
   const number = process.info.process;
-  await until(async () => (await count(parent)) > 5, "it counts");
+  await countsOn(parent);
   expect(await msb("snapshot", "create", "parent")).toBe("parent-1");
   const snapshot = await Snapshot.get("parent-1", { connection });
   expect(snapshot.info).toMatchObject({
@@ -62,14 +51,14 @@ test("a restored sandbox goes on with processes, files, tmpfs and what was not w
     processes: 2,
     generation: 0,
   });
-  await counts(parent);
+  await countsOn(parent);
 
   expect(await msb("restore", "parent-1", "--name", "again")).toBe("again");
   await using again = await named("again");
   expect(await said(again, "cat /root/file /dev/shm/file; hostname; cat /run/microsandbox/generation")).toBe(
     "mine\nshared\nagain\n1\n",
   );
-  await counts(again);
+  await countsOn(again);
   const theirs = await again.processes.get(number);
   expect(theirs.info.state).toBe("running");
   await said(again, "touch /dev/shm/go");
@@ -124,11 +113,12 @@ test("a fork's connections are reset, the parent's stay", async () => {
     network: { rules: [`allow egress host tcp:${port}`] },
   });
   const host = "host.microsandbox.internal";
+  const connected = once(server, "connection");
   await parent.processes.start("sh", [
     "-c",
     `(while :; do echo tick || exit; usleep 50000; done) | nc ${host} ${port}; echo $? > /dev/shm/over`,
   ]);
-  const [socket] = (await once(server, "connection")) as [Socket];
+  const [socket] = (await connected) as [Socket];
   const [child] = await parent.fork({ name: "called" });
   driver.explainFailureOf(child!);
   await until(
@@ -192,20 +182,20 @@ test("six generations, each made of the last, stand when all that they came of i
     expect(await said(sandbox, "cd /dev/shm; sha256sum r*; cat /root/list")).toBe(sums);
     past = snapshot;
   }
-  await counts(sandbox);
+  await countsOn(sandbox);
   await past!.verify();
   const levels = (await driver.files(`states/${past!.id}/delta`)).filter((name) => name.endsWith(".pages"));
   expect(levels.length).toBeLessThanOrEqual(4);
   expect(await said(sandbox, "cat /run/microsandbox/generation")).toBe("6\n");
   await past!.remove();
   expect(await driver.files("states")).toEqual([]);
-  await counts(sandbox);
+  await countsOn(sandbox);
   await remove(sandbox);
 });
 
 test("of one that is stopped, its files; of one that is paused or suspended, all of it", async () => {
   const box = await driver.create({ name: "box", command: ["sh", "-c", COUNT] });
-  await until(async () => (await count(box)) > 5, "it counts");
+  await countsOn(box);
   await said(box, "echo kept > /root/file");
   await box.pause();
   const paused = await box.snapshot({ name: "paused" });
@@ -230,7 +220,7 @@ test("of one that is stopped, its files; of one that is paused or suspended, all
     const [child] = (await snapshot.restore()) as [Sandbox];
     driver.explainFailureOf(child);
     expect(await said(child, "cat /root/file")).toBe("kept\n");
-    await counts(child);
+    await countsOn(child);
     await remove(child);
     await snapshot.remove();
   }

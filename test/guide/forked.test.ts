@@ -22,7 +22,7 @@ function program(language: string): string {
 
 /** Answers with a number that is drawn as the page says, and with what everybody draws. */
 const ASKED = `
-everybodys = random.Random(1)
+everybodys = random.Random()
 draw()
 print("up", flush=True)
 while True:
