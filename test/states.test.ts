@@ -145,20 +145,22 @@ test("a folder of the host is attached again, with the files that are open in it
   });
   await parent.processes.start("sh", [
     "-c",
-    "exec 3>> /srv/log; until [ -e /dev/shm/go ]; do usleep 20000; done; hostname >&3; sleep 1000",
+    `exec 3>> /srv/of-mounted-1 4>> /srv/of-mounted-2; echo >/srv/opened
+    until [ -e /dev/shm/go ]; do usleep 20000; done
+    case $(hostname) in mounted-1) hostname >&3;; mounted-2) hostname >&4;; esac; sleep 1000`,
   ]);
-  await until(async () => (await readdir(source)).includes("log"), "it has opened its file");
+  await until(async () => (await readdir(source)).includes("opened"), "it has opened its files");
   const children = await parent.fork({ count: 2, name: "mounted" });
   for (const child of children) {
     driver.explainFailureOf(child);
     expect(await said(child, "cat /srv/there; hostname > /srv/$(hostname)")).toBe("of the host\n");
     await said(child, "touch /dev/shm/go");
   }
-  await until(async () => (await readFile(join(source, "log"), "utf8")).length >= 20, "both have written");
-  expect((await readFile(join(source, "log"), "utf8")).trim().split("\n").sort()).toEqual([
-    "mounted-1",
-    "mounted-2",
-  ]);
+  for (const { name } of children) {
+    const written = async () => await readFile(join(source, `of-${name}`), "utf8");
+    await until(async () => (await written()) !== "", `${name} has written`);
+    expect(await written()).toBe(`${name}\n`);
+  }
   expect(await readFile(join(source, "mounted-2"), "utf8")).toBe("mounted-2\n");
   expect(await said(parent, "cat /srv/mounted-1")).toBe("mounted-1\n");
   await remove(...children);
