@@ -6,10 +6,9 @@ import { isLong, linkChain, type MemoryChain } from "./chain.ts";
 import { type DeltaFiles, deltaFiles, PAGE_BYTES } from "./delta.ts";
 import { syncPath } from "./durable.ts";
 import { flatten } from "./flatten.ts";
-import { DISKS, isStateFile, MANIFEST_FILE, MAX_DISK_LEVELS } from "./layout.ts";
+import { DISKS, isStateFile, MANIFEST_FILE } from "./layout.ts";
 import {
   decodeManifest,
-  diskLevels,
   encodeManifest,
   MAX_MANIFEST_BYTES,
   type ManifestFile,
@@ -121,7 +120,6 @@ export class StateDraft implements AsyncDisposable {
     await this.#home.step("flattened");
 
     const paths = await this.#paths();
-    assertNotTooLong(paths);
     const own = ownFiles(
       paths.map((path) => ({ path })),
       memory?.levels.length ?? 0,
@@ -247,18 +245,6 @@ async function writeManifest(directory: string, manifest: StateManifest): Promis
 async function seal(file: string, path: string): Promise<void> {
   await chmod(file, path.startsWith(`${DISKS}/`) ? 0o444 : 0o400);
   if (process.getuid?.() === 0) await chown(file, 0, 0);
-}
-
-/** Files of disks are never joined: nobody but a VMM reads what a guest's VMM may have written. */
-function assertNotTooLong(paths: readonly string[]): void {
-  for (const [role, levels] of diskLevels(paths.map((path) => ({ path })))) {
-    if (levels <= MAX_DISK_LEVELS) continue;
-    throw new SandboxError(
-      "unsupported",
-      `disk '${role}' of the sandbox is made of ${levels} files by now, ${MAX_DISK_LEVELS} are the most: one for each state in its line`,
-      { hint: "Copy what is needed into a new sandbox, and go on there: msb cp" },
-    );
-  }
 }
 
 async function pagesOf({ pages }: DeltaFiles): Promise<number> {

@@ -216,6 +216,7 @@ test.each<[string, (about: Forged) => unknown, RegExp?]>([
   ["more levels than are allowed", (about) => Object.assign(about.memory, { levels: [3, 3, 3, 3, 3] })],
   ["another number of pages", (about) => Object.assign(about.memory, { levels: [4] })],
   ["a gap in a disk", (about) => Object.assign(about.files[3]!, { path: "disks/upper/7" })],
+  ["more files of a disk than are allowed", (about) => about.files.push(...levels(2, 8))],
   ["another format", (about) => Object.assign(about, { version: 2 }), /another version of Microsandbox/],
   ["an id that is a path", (about) => Object.assign(about, { id: "../../../../x" })],
   ["a name that is a path", (about) => Object.assign(about, { name: "../x" })],
@@ -226,6 +227,12 @@ test.each<[string, (about: Forged) => unknown, RegExp?]>([
     await expectRefused(inChunks(forged(change)), message);
   },
 );
+
+function levels(from: number, to: number): Forged["files"] {
+  const sha256 = "0".repeat(64);
+  const length = to - from + 1;
+  return Array.from({ length }, (_, i) => ({ path: `disks/upper/${from + i}`, bytes: 0, sha256 }));
+}
 
 function names(count: number): Forged["files"] {
   const sha256 = "0".repeat(64);

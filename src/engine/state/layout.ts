@@ -23,8 +23,8 @@ export const MEMORY_FILE = "memory";
 
 /** More levels of memory than this are made one, so that loading costs the same however long the history. */
 export const MAX_LEVELS = 4;
-/** Files of one disk: each state of a line adds one. */
-export const MAX_DISK_LEVELS = 64;
+/** Files of one disk: a template's, and what sandboxes wrote one after the other, which whoever stores a disk makes one in time. */
+export const MAX_DISK_LEVELS = 8;
 export const MAX_VOLUMES = 16;
 /** Files of a state altogether. */
 export const MAX_FILES = 2 + 2 * MAX_LEVELS + 4 * MAX_DISK_LEVELS + MAX_VOLUMES;

@@ -245,18 +245,6 @@ test("memories that nobody loads from go when the disk gets full, those in use s
   await used.release();
 });
 
-test("a disk of too many files is refused in words", async () => {
-  await using ws = await workspace();
-  const draft = await ws.store.draft();
-  const state = await fill(draft, {});
-  for (let level = 2; level <= 64; level++)
-    await writeFile(join(draft.directory, `disks/upper/${level}`), "");
-  await expect(draft.finish(state, { durable: false })).rejects.toMatchObject({
-    code: "unsupported",
-    message: expect.stringContaining("'upper' of the sandbox is made of 65 files"),
-  });
-});
-
 test("a state may be removed while it is loaded", async () => {
   await using ws = await workspace();
   const [state] = (await line(ws, 1)).states;
