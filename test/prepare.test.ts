@@ -42,6 +42,19 @@ describe("a prepared image", () => {
     );
   });
 
+  test("can stand on another, and is made again when that one was", async () => {
+    const { connection } = driver;
+    const below = { as: "below", image: BASE_IMAGE, run: "echo below > /dev/shm/it", connection };
+    const above = { as: "above", image: "below", run: "echo above >> /dev/shm/it", connection };
+    await Snapshot.prepare(below);
+    const first = await Snapshot.prepare(above);
+    expect((await Snapshot.prepare(above)).id).toBe(first.id);
+    await using sandbox = await Sandbox.create({ image: "above", connection });
+    expect((await sandbox.shell("cat /dev/shm/it")).stdout).toBe("below\nabove\n");
+    await Snapshot.prepare({ ...below, force: true });
+    expect((await Snapshot.prepare(above)).id).not.toBe(first.id);
+  });
+
   test("is the main command's place, which ends the sandbox when it ends", async () => {
     const { connection } = driver;
     await Snapshot.prepare({ as: "counted", image: BASE_IMAGE, run: "echo 42 > /root/it", connection });

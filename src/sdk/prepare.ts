@@ -37,13 +37,15 @@ export async function prepare(connection: Connection, options: PrepareOptions): 
   const { as, run, ready, readyTimeoutMs = DEFAULT_READY_MS, force = false, ...rest } = options;
   const { signal, onProgress, deadlineMs, connection: _, copies = [], ...spec } = rest;
   const call = { connection, signal, onProgress, deadlineMs: deadlineMs ?? SLOW_MS };
+  const base = await preparedBase(connection, spec.image, signal);
   const recipe = createHash("sha256")
-    .update(JSON.stringify(sorted(spec)))
+    .update(JSON.stringify(sorted({ ...spec, base: base?.id })))
     .digest("hex");
   const there = await existing(connection, as, signal);
   const wanted = { image: spec.image, run, ready, recipe };
-  if (there !== undefined && !force && copies.length === 0 && (await isCurrent(there, wanted, spec, call)))
-    return there;
+  const usable = there !== undefined && !force && copies.length === 0 && isSame(there, wanted);
+  // Of a prepared image the recipe says which one it was; an image may have moved.
+  if (usable && (base !== undefined || (await isOfImage(there, spec, call)))) return there;
 
   onProgress?.({ task: `preparing ${as}: starting a sandbox` });
   const sandbox = await Sandbox.create({ ...call, ...spec, copies, name: sandboxNameFor(as) });
@@ -61,19 +63,24 @@ export async function prepare(connection: Connection, options: PrepareOptions): 
   }
 }
 
+/** The prepared image of this name, which goes before an image that has it. */
+async function preparedBase(
+  connection: Connection,
+  image: string,
+  signal: AbortSignal | undefined,
+): Promise<SnapshotInfo | undefined> {
+  // Most names of images are none that a snapshot can have.
+  if (image.length > MAX_NAME || /[^a-z0-9-]/.test(image)) return undefined;
+  const found = await lookFor(connection, image, signal);
+  return found?.name === image && found.prepared !== undefined ? found : undefined;
+}
+
 async function existing(
   connection: Connection,
   name: string,
   signal: AbortSignal | undefined,
 ): Promise<SnapshotInfo | undefined> {
-  const path = `/v1/snapshots/${encodeURIComponent(name)}`;
-  const purpose = `look for snapshot ${name}`;
-  const found = await connection
-    .json<SnapshotInfo>({ method: "GET", path, signal, deadlineMs: QUICK_MS, purpose })
-    .catch((error: unknown) => {
-      if (error instanceof SandboxError && error.code === "not_found") return undefined;
-      throw error;
-    });
+  const found = await lookFor(connection, name, signal);
   if (found === undefined || found.name !== name || found.prepared !== undefined) return found;
   throw new SandboxError(
     "already_exists",
@@ -84,17 +91,35 @@ async function existing(
   );
 }
 
-/** Whether it was made of the same image, in the same way. An image that moves is fetched first, if it is to be. */
-async function isCurrent(
+async function lookFor(
+  connection: Connection,
+  name: string,
+  signal: AbortSignal | undefined,
+): Promise<SnapshotInfo | undefined> {
+  const path = `/v1/snapshots/${encodeURIComponent(name)}`;
+  const purpose = `look for snapshot ${name}`;
+  try {
+    return await connection.json({ method: "GET", path, signal, deadlineMs: QUICK_MS, purpose });
+  } catch (error) {
+    if (error instanceof SandboxError && error.code === "not_found") return undefined;
+    throw error;
+  }
+}
+
+/** Whether it was made in the same way. */
+function isSame(
   { prepared }: SnapshotInfo,
   wanted: Omit<NonNullable<SnapshotInfo["prepared"]>, "digest">,
+): boolean {
+  return (["image", "run", "ready", "recipe"] as const).every((field) => prepared?.[field] === wanted[field]);
+}
+
+/** Whether it was made of what the image is now. One that moves is fetched first, if it is to be. */
+async function isOfImage(
+  { prepared }: SnapshotInfo,
   { image, pull, platform }: Pick<SandboxSpecInput, "image" | "pull" | "platform">,
   call: SlowCallOptions,
 ): Promise<boolean> {
-  const same = (["image", "run", "ready", "recipe"] as const).every(
-    (field) => prepared?.[field] === wanted[field],
-  );
-  if (!same) return false;
   if (pull === "always") await Image.pull(image, { ...call, platform });
   try {
     return (await Image.inspect(image, call)).digest === prepared?.digest;

@@ -115,6 +115,19 @@ test("an image is prepared once, and again when it is not the same any more", as
   expect((await Sandbox.list({ connection })).filter(({ name }) => name.startsWith("prepare-"))).toEqual([]);
 });
 
+test("on top of a prepared image it is prepared once, and again when that one is another", async () => {
+  const base = { as: "below", image: "msb/base", run: "true", connection };
+  const options = { as: "above", image: "below", run: "true", connection };
+  await Snapshot.prepare(base);
+  const first = await Snapshot.prepare(options);
+  expect(first.info.prepared).toMatchObject({ image: "below" });
+  expect((await Snapshot.prepare(options)).id).toBe(first.id);
+  await Snapshot.prepare({ ...base, force: true });
+  const second = await Snapshot.prepare(options);
+  expect(second.id).not.toBe(first.id);
+  expect((await Snapshot.prepare(options)).id).toBe(second.id);
+});
+
 test("without a way to ask, it is ready when its script has ended", async () => {
   const file = join(home.path, "installed");
   await Snapshot.prepare({

@@ -12,8 +12,9 @@ and msb create NAME then begin there: with what CMD has started, loaded and writ
 
 Ready is when the command of --ready ends with 0; it is asked again and again. Without it, when CMD has ended with 0.
 
-The same command again does nothing, unless the image has moved (--pull always looks), another flag differs, files are
-copied, or --force is given: then it is made anew. Sandboxes of the old one go on.
+The same command again does nothing. It is made anew when the image has moved (--pull always looks) or is itself a
+prepared one that was made anew, when another flag differs or files are copied, and with --force. Sandboxes of the old
+one go on.
 
 Examples:
   $ msb prepare msb/python --run 'pip install requests' --as with-requests
