@@ -48,8 +48,8 @@ const engineRules = ENGINE_ROOMS.map((room) => ({
   from: { path: `^src/engine/${room}/`, pathNot: TEST },
   to: {
     path: "^src/engine/",
-    // What is no room's own: how a thread finds its program, what a full disk is called, and how all of something is written.
-    pathNot: `^src/engine/(${room}/|(thread-program|storage-error|write-fully)\\.ts$)`,
+    // What is no room's own: how a thread finds its program, what a full disk is called, how all of something is written and copied.
+    pathNot: `^src/engine/(${room}/|(thread-program|storage-error|write-fully|copy-sparse)\\.ts$)`,
     dependencyTypesNot: ["type-only"],
   },
 }));

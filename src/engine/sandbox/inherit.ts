@@ -69,7 +69,7 @@ export async function inheritState(
   });
   const { names, release } = registry.reserveNames(name, count);
   const made: Sandbox[] = [];
-  const volumes = await inheritVolumes(context, stored, spec, names);
+  const volumes = await inheritVolumes(context, stored, spec, names, operation);
   const make = async (index: number) => {
     const { idleSince: _, suspendedIn: __, reason: ___, startedAt: ____, stoppedAt: _____, ...kept } = parent;
     const own = { ...volumes.specs[index]!, name: names[index] };

@@ -123,7 +123,7 @@ async function storeStopped(
   const { inputsOf, assets } = await context.machines();
   const maxDiskBytes = diskBytesOf(record.spec, assets.blankBytes);
   await storeDisk(join(draft.directory, "disks", "kept"), levels, written.path, maxDiskBytes);
-  await copyVolumes(context, record, join(draft.directory, "volumes"), volumeSlots);
+  await copyVolumes(context, record, join(draft.directory, "volumes"), volumeSlots, finish.signal);
   const machine = { ...(await inputsOf(shapeOf(record))), agentProtocol: PROTOCOL_VERSION };
   const described = { ...(await describeSandbox(directory, record)), prepared };
   // What its VM had been loaded from went with that.
@@ -135,6 +135,7 @@ async function copyVolumes(
   record: SandboxRecord,
   folder: string,
   slots: readonly number[],
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   if (slots.length === 0) return;
   await mkdir(folder, { mode: 0o700 });
@@ -144,7 +145,7 @@ async function copyVolumes(
   context.holds.hold(reader, uses);
   try {
     for (const { slot, file } of await volumesIn(context, record, slots))
-      await copyDisk(file, join(folder, String(slot)));
+      await copyDisk(file, join(folder, String(slot)), { signal });
   } finally {
     context.holds.release(reader.id);
   }

@@ -39,6 +39,7 @@ export async function inheritVolumes(
   stored: StoredState,
   spec: ShownSandboxSpec,
   names: readonly string[],
+  { signal }: { signal?: AbortSignal | undefined },
 ): Promise<{ specs: ShownSandboxSpec[]; discard(): Promise<void> }> {
   const copied = new Set(
     stored.manifest.files.flatMap(({ path }) => /^volumes\/(\d+)$/.exec(path)?.[1] ?? []).map(Number),
@@ -58,7 +59,8 @@ export async function inheritVolumes(
           continue;
         }
         const volume = volumeOf(mount.name, name);
-        await context.volumes.createFrom(volume, join(stored.directory, "volumes", String(slot)));
+        const copy = join(stored.directory, "volumes", String(slot));
+        await context.volumes.createFrom(volume, copy, { signal });
         made.push(volume);
         context.events.add({ type: "volume.created", message: volume });
         mounts.push({ ...mount, name: volume });

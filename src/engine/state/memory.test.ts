@@ -127,13 +127,6 @@ test("levels are made one when they are more than four, or more than half of the
   expect(isLong([256], MIB)).toBe(false);
 });
 
-test("making a memory ready can be cancelled", async () => {
-  await writeFile(join(folder, "base"), Buffer.alloc(PAGES * PAGE_BYTES));
-  await expect(
-    materialise(join(folder, "base"), [], join(folder, "memory"), { signal: AbortSignal.abort() }),
-  ).rejects.toMatchObject({ code: "cancelled" });
-});
-
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest();
 
 test.each([0, 1, MIB, MIB + 1, 12 * MIB, 20 * MIB + 77])(

@@ -52,6 +52,14 @@ test("a failed create leaves nothing", async () => {
   expect(await readdir(directory)).toEqual([]);
 });
 
+test("a copy that is cancelled leaves nothing", async () => {
+  const { signal } = new AbortController();
+  expect(await store.createFrom("copied", join(folder, "blank"), { signal })).toMatchObject({ sizeMiB: 4 });
+  const cancelled = store.createFrom("data", join(folder, "blank"), { signal: AbortSignal.abort() });
+  await expect(cancelled).rejects.toMatchObject({ code: "cancelled" });
+  expect(await readdir(directory)).toEqual(["copied"]);
+});
+
 test("lists those that are whole, and sweeps what was cut off", async () => {
   await store.create("b", 16);
   await store.create("a", 16);

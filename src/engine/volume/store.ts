@@ -59,11 +59,15 @@ export class VolumeStore {
     return this.make(name, sizeMiB, (disk) => copyBlank(blank.file, disk, sizeMiB * MIB));
   }
 
-  /** A volume that begins as a copy of a disk that nobody writes to. @throws as `create` */
-  async createFrom(name: string, file: string): Promise<StoredVolume> {
+  /** A volume that begins as a copy of a disk that nobody writes to. @throws as `create`; `timeout`, `cancelled` */
+  async createFrom(
+    name: string,
+    file: string,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<StoredVolume> {
     if (await this.exists(name)) throw taken(name);
     const { size } = await stat(file);
-    return this.make(name, Math.ceil(size / MIB), (disk) => copyDisk(file, disk));
+    return this.make(name, Math.ceil(size / MIB), (disk) => copyDisk(file, disk, options));
   }
 
   private async make(
