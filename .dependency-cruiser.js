@@ -48,8 +48,8 @@ const engineRules = ENGINE_ROOMS.map((room) => ({
   from: { path: `^src/engine/${room}/`, pathNot: TEST },
   to: {
     path: "^src/engine/",
-    // What is no room's own: how a thread finds its program, what a full disk is called, how all of something is written and copied.
-    pathNot: `^src/engine/(${room}/|(thread-program|storage-error|write-fully|copy-sparse)\\.ts$)`,
+    // What is no room's own: how a thread finds its program, what a full disk is called, how all of something is written, copied and had on disk.
+    pathNot: `^src/engine/(${room}/|(thread-program|storage-error|write-fully|copy-sparse|sync-path)\\.ts$)`,
     dependencyTypesNot: ["type-only"],
   },
 }));

@@ -3,6 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
+import { syncPath } from "../sync-path.ts";
 
 /** Suffix of files on their way; what a crash leaves of them is swept at start. */
 export const PARTIAL_SUFFIX = ".partial";
@@ -19,11 +20,5 @@ export async function writeDurably(path: string, data: string | Uint8Array, mode
     await rm(partial, { force: true });
     throw error;
   }
-  await syncDirectory(dirname(path));
-}
-
-/** Makes renames within a folder durable. */
-export async function syncDirectory(path: string): Promise<void> {
-  await using directory = await open(path, "r");
-  await directory.sync();
+  await syncPath(dirname(path));
 }

@@ -2,9 +2,9 @@ import { chmod, chown, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
 import { storing } from "../storage-error.ts";
+import { syncPath } from "../sync-path.ts";
 import { isLong, linkChain, type MemoryChain } from "./chain.ts";
 import { type DeltaFiles, deltaFiles, PAGE_BYTES } from "./delta.ts";
-import { syncPath } from "./durable.ts";
 import { flatten } from "./flatten.ts";
 import { DISKS, isStateFile, MANIFEST_FILE } from "./layout.ts";
 import {

@@ -1,5 +1,5 @@
-import { open } from "node:fs/promises";
 import { copySparse } from "../copy-sparse.ts";
+import { syncPath } from "../sync-path.ts";
 
 const DEADLINE_MS = 30 * 60_000;
 
@@ -14,6 +14,5 @@ export async function copyDisk(
 ): Promise<void> {
   // What QEMU has copied has no holes: it writes zeros where the disk that it copies has some.
   await copySparse(source, target, { what: "a volume", sparse: "always", deadlineMs: DEADLINE_MS, signal });
-  await using copy = await open(target, "r+");
-  await copy.sync();
+  await syncPath(target);
 }

@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { renameSync } from "node:fs";
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { SandboxError, volumeName } from "../../contract/index.ts";
+import { syncPath } from "../sync-path.ts";
 import { copyBlank } from "./blank.ts";
 import { copyDisk } from "./copy-disk.ts";
 
@@ -84,7 +85,7 @@ export class VolumeStore {
       await writeFile(join(partial, DESCRIPTION), text, { flush: true });
       // Onto a folder that is not empty it fails: of two at the same time one is the first.
       await rename(partial, target);
-      await syncFolder(this.options.directory);
+      await syncPath(this.options.directory);
     } catch (cause) {
       await rm(partial, { recursive: true, force: true });
       const { code } = cause as NodeJS.ErrnoException;
@@ -171,11 +172,6 @@ function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-async function syncFolder(path: string): Promise<void> {
-  await using folder = await open(path, "r");
-  await folder.sync();
 }
 
 function taken(name: string): SandboxError {

@@ -4,8 +4,8 @@ import { lstat, mkdir, readdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 import type { DiskDescriptorWriter } from "../../disk/index.ts";
 import { storing } from "../../storage-error.ts";
+import { syncPath } from "../../sync-path.ts";
 import { type Digest, hexOf, isDigest } from "../digest.ts";
-import { syncDirectory } from "../durable.ts";
 import type { LayerStore } from "../layer/layer-store.ts";
 import type { ImageLimits } from "../limits.ts";
 import type { Quota } from "../quota.ts";
@@ -67,9 +67,9 @@ export class RootDisks {
       limits,
       charge: charge.add,
     });
-    await syncDirectory(directory);
+    await syncPath(directory);
     await rename(directory, this.#path(image));
-    await syncDirectory(this.#options.directory);
+    await syncPath(this.#options.directory);
     charge.keep();
     return (await this.find(image))!;
   }

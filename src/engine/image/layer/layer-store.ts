@@ -7,8 +7,8 @@ import { randomUUID } from "node:crypto";
 import { lstat, mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { SandboxError } from "../../../contract/errors.ts";
+import { syncPath } from "../../sync-path.ts";
 import { type Digest, hexOf } from "../digest.ts";
-import { syncDirectory } from "../durable.ts";
 import { Holds } from "../holds.ts";
 import type { ImageLimits } from "../limits.ts";
 import type { Quota } from "../quota.ts";
@@ -142,7 +142,7 @@ export class LayerStore {
       if ((await this.facts(digest)) === undefined) {
         for (const folder of FOLDERS.toReversed()) {
           await rename(join(incoming.path, PART_NAMES[folder]), join(this.#root, folder, hexOf(digest)));
-          await syncDirectory(join(this.#root, folder));
+          await syncPath(join(this.#root, folder));
         }
         charge.keep();
       }
