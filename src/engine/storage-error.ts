@@ -11,7 +11,8 @@ export async function storing<T>(what: string, work: () => Promise<T>): Promise<
   }
 }
 
-function storageError(error: unknown, what: string): SandboxError {
+/** @param what was being done */
+export function storageError(error: unknown, what: string): SandboxError {
   if (error instanceof SandboxError) return error;
   const { code, message } = error as NodeJS.ErrnoException;
   switch (code) {

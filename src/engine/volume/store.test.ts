@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { failWrites } from "../disk/short-writes.test-support.ts";
 import { VolumeStore } from "./store.ts";
 
 const MIB = 1024 ** 2;
@@ -51,6 +52,18 @@ test("a failed create leaves nothing", async () => {
   await expect(broken.create("data", 16)).rejects.toThrow("ENOENT");
   expect(await readdir(directory)).toEqual([]);
 });
+
+test.each(["ENOSPC", "EDQUOT"])(
+  "a disk that is full (%s) is said to be so, and leaves nothing",
+  async (code) => {
+    await using _ = await failWrites(code);
+    await expect(store.create("data", 16)).rejects.toMatchObject({
+      code: "resource_exhausted",
+      message: "the disk is full: making volume 'data' failed",
+    });
+    expect(await readdir(directory)).toEqual([]);
+  },
+);
 
 test("a copy that is cancelled leaves nothing", async () => {
   const { signal } = new AbortController();

@@ -4,6 +4,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/p
 import { join } from "node:path";
 import { z } from "zod";
 import { SandboxError, volumeName } from "../../contract/index.ts";
+import { storageError } from "../storage-error.ts";
 import { syncPath } from "../sync-path.ts";
 import { copyBlank } from "./blank.ts";
 import { copyDisk } from "./copy-disk.ts";
@@ -90,13 +91,7 @@ export class VolumeStore {
       await rm(partial, { recursive: true, force: true });
       const { code } = cause as NodeJS.ErrnoException;
       if (code === "ENOTEMPTY" || code === "EEXIST") throw taken(name);
-      if (code === "ENOSPC" || code === "EDQUOT") {
-        throw new SandboxError("resource_exhausted", `the disk is full: volume '${name}' cannot be made`, {
-          hint: "Free space on the disk that holds MSB_HOME, or point MSB_HOME to a larger one.",
-          cause,
-        });
-      }
-      throw cause;
+      throw storageError(cause, `making volume '${name}'`);
     }
     return this.get(name);
   }
