@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { SandboxError } from "../../contract/errors.ts";
 import { createQcow2, readQcow2Info, vmdkDescriptor } from "./index.ts";
+import { cutWritesShort } from "./short-writes.test-support.ts";
 
 let folder = "";
 beforeAll(() => {
@@ -60,6 +61,14 @@ describe("qcow2 overlays", () => {
     }
     expect(file.subarray(l1).every((byte) => byte === 0)).toBe(true);
   }
+
+  test("are the same when their writes are cut short", async () => {
+    const [whole, cut] = ["whole", "cut"].map((name) => join(folder, name)) as [string, string];
+    await createQcow2(whole, { virtualSizeBytes: 2 ** 30 });
+    await using _ = await cutWritesShort();
+    await createQcow2(cut, { virtualSizeBytes: 2 ** 30 });
+    expect(readFileSync(cut).equals(readFileSync(whole))).toBe(true);
+  });
 
   test("take a backing node, keep what is written and grow beyond it", async () => {
     const overlay = join(folder, "overlay.qcow2");

@@ -9,6 +9,7 @@
 
 import { type FileHandle, open, unlink } from "node:fs/promises";
 import { SandboxError } from "../../contract/errors.ts";
+import { writeFully } from "../write-fully.ts";
 
 const MAGIC = 0x514649fb; // "QFI\xfb"
 const CLUSTER_BITS = 16; // QEMU's default: 64 KiB
@@ -66,13 +67,13 @@ export async function createQcow2(path: string, options: Qcow2Options): Promise<
       refcountTableOffset: CLUSTER_BYTES,
       refcountTableClusters: 1,
     });
-    await file.write(header, 0, null, 0);
+    await writeFully(file, header, 0);
     const refcountTable = Buffer.alloc(8);
     refcountTable.writeBigUInt64BE(BigInt(2 * CLUSTER_BYTES));
-    await file.write(refcountTable, 0, null, CLUSTER_BYTES);
+    await writeFully(file, refcountTable, CLUSTER_BYTES);
     const refcounts = Buffer.alloc(clusters * 2);
     for (let i = 0; i < clusters; i++) refcounts.writeUInt16BE(1, i * 2);
-    await file.write(refcounts, 0, null, 2 * CLUSTER_BYTES);
+    await writeFully(file, refcounts, 2 * CLUSTER_BYTES);
   } catch (error) {
     await unlink(path).catch(() => {});
     throw diskError(error, path);

@@ -1,4 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises";
+import { writeFully } from "../write-fully.ts";
 
 const CHUNK_BYTES = 1024 * 1024;
 const HOLE_BYTES = 64 * 1024;
@@ -21,6 +22,6 @@ export async function copyBlank(source: string, target: string, sizeBytes: numbe
 async function writeUsed(to: FileHandle, chunk: Buffer, at: number): Promise<void> {
   for (let offset = 0; offset < chunk.length; offset += HOLE_BYTES) {
     const piece = chunk.subarray(offset, offset + HOLE_BYTES);
-    if (piece.some((byte) => byte !== 0)) await to.write(piece, 0, piece.length, at + offset);
+    if (piece.some((byte) => byte !== 0)) await writeFully(to, piece, at + offset);
   }
 }

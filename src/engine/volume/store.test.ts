@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { failWrites } from "../disk/short-writes.test-support.ts";
+import { cutWritesShort, failWrites } from "../disk/short-writes.test-support.ts";
 import { VolumeStore } from "./store.ts";
 
 const MIB = 1024 ** 2;
@@ -64,6 +64,12 @@ test.each(["ENOSPC", "EDQUOT"])(
     expect(await readdir(directory)).toEqual([]);
   },
 );
+
+test("writes that are cut short are gone on with", async () => {
+  await using _ = await cutWritesShort();
+  const { file } = await store.create("data", 16);
+  expect((await readFile(file)).subarray(0, blank.length).equals(blank)).toBe(true);
+});
 
 test("a copy that is cancelled leaves nothing", async () => {
   const { signal } = new AbortController();
