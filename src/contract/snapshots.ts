@@ -13,7 +13,6 @@ export const MAX_PREPARE_COMMAND = 65_536;
 
 /** `running`: memory, processes and disks; `stopped`: disks. */
 export const SNAPSHOT_KINDS = ["running", "stopped"] as const;
-export type SnapshotKind = (typeof SNAPSHOT_KINDS)[number];
 
 const volumes = z.enum(["refuse", "copy"]).default("refuse").meta({
   description:

@@ -17,7 +17,7 @@ import { STEPS as STATE_STEPS } from "./state/index.ts";
  * A step that there is not is an error, or a test would pass that tests nothing.
  */
 
-export const FAULT_ACTIONS = ["kill", "fail", "enospc", "hold"] as const;
+const FAULT_ACTIONS = ["kill", "fail", "enospc", "hold"] as const;
 type Action = (typeof FAULT_ACTIONS)[number];
 
 /** Names of all steps, `<operation>.<step>`. Those of `state` are steps of whatever stores one. */

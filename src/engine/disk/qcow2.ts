@@ -82,7 +82,7 @@ export async function createQcow2(path: string, options: Qcow2Options): Promise<
   }
 }
 
-export interface Qcow2Layout {
+interface Qcow2Layout {
   virtualSizeBytes: number;
   l1Entries: number;
   l1Offset: number;

@@ -3,12 +3,9 @@
  * no sandboxes: what was stored comes in as files and as a record that is whoever's business, and goes out the same way.
  */
 export { chainOf, linkChain, type MemoryChain } from "./chain.ts";
-export { type DeltaFiles, PAGE_BYTES, type Run, writeDelta } from "./delta.ts";
-export { type FinishOptions, type NewState, STEPS, type StateDraft, type Step } from "./draft.ts";
-export type { ExportOptions } from "./export.ts";
-export type { ImportOptions } from "./import.ts";
-export type { LoadableState } from "./loadable.ts";
+export { PAGE_BYTES, writeDelta } from "./delta.ts";
+export { type FinishOptions, STEPS, type StateDraft } from "./draft.ts";
 export { type MachineIdentity, mismatch } from "./machine-identity.ts";
 export { diskLevels, type StateManifest } from "./manifest.ts";
-export { StateStore, type StateStoreOptions } from "./store.ts";
+export { StateStore } from "./store.ts";
 export type { StoredState } from "./verify.ts";

@@ -10,12 +10,12 @@ import { storing } from "../storage-error.ts";
 import { chainOf, type MemoryChain } from "./chain.ts";
 import { MEMORY_FILE, STATE_FILE } from "./layout.ts";
 import { applyLevels, materialise } from "./materialise.ts";
-import { allSettled } from "./page-sources.ts";
+import { allOrThrow } from "./page-sources.ts";
 import { contentMark } from "./sums.ts";
 import { type StoredState, titleOf } from "./verify.ts";
 
 /** Ends the names of these folders, which begin with the state's id. */
-export const LOADABLE_SUFFIX = ".memory";
+const LOADABLE_SUFFIX = ".memory";
 /** Kept while nobody loads from them: each takes up to a memory's size on disk. */
 const MAX_IDLE = 4;
 const MAX_ATTEMPTS = 3;
@@ -134,7 +134,7 @@ export class LoadableStates {
       await mkdir(directory, { mode: 0o700 });
       const chain = chainOf(state.directory, levels);
       const files = [join(directory, MEMORY_FILE), join(directory, STATE_FILE)] as const;
-      await allSettled([
+      await allOrThrow([
         this.#materialise(state.id, chain, files[0]),
         copyFile(join(state.directory, STATE_FILE), files[1]),
       ]);

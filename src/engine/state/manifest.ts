@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { SandboxError, sandboxName } from "../../contract/index.ts";
+import { SandboxError, SNAPSHOT_KINDS, snapshotName } from "../../contract/index.ts";
 import { PAGE_BYTES } from "./delta.ts";
 import {
   BASE_FILE,
@@ -48,9 +48,9 @@ const schema = z
     version: z.literal(1),
     id,
     /** None: a state that a fork or a suspended sandbox uses. */
-    name: sandboxName.optional(),
+    name: snapshotName.optional(),
     /** `running`: with memory; `stopped`: disks only. */
-    kind: z.enum(["running", "stopped"]),
+    kind: z.enum(SNAPSHOT_KINDS),
     createdAt: z.iso.datetime(),
     /** The state that its sandbox was loaded from: information only, it may be gone. */
     parent: id.optional(),

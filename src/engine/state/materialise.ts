@@ -4,7 +4,7 @@ import { open } from "node:fs/promises";
 import { copySparse } from "../copy-sparse.ts";
 import { writeFully } from "../write-fully.ts";
 import { type DeltaFiles, PAGE_BYTES } from "./delta.ts";
-import { allSettled, PageSources } from "./page-sources.ts";
+import { allOrThrow, PageSources } from "./page-sources.ts";
 import { runsOf } from "./segments.ts";
 
 /** Copying 64 GiB from and to a slow disk takes as long. */
@@ -37,6 +37,6 @@ export async function applyLevels(deltas: readonly DeltaFiles[], target: string)
       from += part.length;
       return writeFully(memory, part, page * PAGE_BYTES);
     });
-    await allSettled(writes);
+    await allOrThrow(writes);
   }
 }

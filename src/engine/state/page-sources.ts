@@ -54,7 +54,7 @@ export class PageSources implements AsyncDisposable {
         at += count;
         return readFully(this.#files[level]!, part, from * PAGE_BYTES, this.#deltas[level]!.pages);
       });
-      await allSettled(reads);
+      await allOrThrow(reads);
       yield { segments: batch, bytes: buffer.subarray(0, at * PAGE_BYTES) };
     }
   }
@@ -65,7 +65,7 @@ export class PageSources implements AsyncDisposable {
 }
 
 /** Like Promise.all, but nothing is under way any more when it throws: buffers and files are used again or closed then. */
-export async function allSettled(work: readonly Promise<unknown>[]): Promise<void> {
+export async function allOrThrow(work: readonly Promise<unknown>[]): Promise<void> {
   const failed = (await Promise.allSettled(work)).find(({ status }) => status === "rejected");
   if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
 }
