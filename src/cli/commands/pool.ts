@@ -26,7 +26,7 @@ export function command(): Command {
     .command("set")
     .description("Keep so many VMs of an image ready, from now on.")
     .argument("<IMAGE=N...>", "images, and how many of each")
-    .option("-c, --cpus <N>", "virtual CPUs", parseCount, 1)
+    .option("-c, --cpus <N>", "virtual CPUs (default: 1)", parseCount)
     .option("-m, --memory <SIZE>", "memory, as 512M or 2G (default: 256M)", parseMebibytes)
     .option("--no-net", "for sandboxes without a network (--net none)")
     .option("--json", "print JSON")
@@ -55,7 +55,7 @@ export function command(): Command {
 }
 
 interface SetFlags {
-  cpus: number;
+  cpus?: number;
   memory?: number;
   net: boolean;
   json?: boolean;
@@ -66,7 +66,7 @@ async function set(wanted: string[], { cpus, memory, net, json }: SetFlags): Pro
   using progress = new ProgressDisplay();
   const infos = [];
   for (const { image, count } of pools) {
-    const shape = { image, cpus, memoryMiB: memory ?? 256, network: net };
+    const shape = { image, cpus, memoryMiB: memory, network: net };
     infos.push(await Pool.set({ ...shape, count }, { onProgress: progress.update }));
   }
   progress.done();
