@@ -87,6 +87,17 @@ describe("a sandbox that is paused", () => {
     expect((await sandbox.inspect()).state).toBe("stopped");
   });
 
+  test("is found by the next daemon though it was in the middle of a word", async () => {
+    const talk = `awk 'BEGIN { for (;;) { for (i = 0; i < 300; i++); print "on"; fflush() } }'`;
+    await using sandbox = await driver.create({ name: "talking", command: ["sh", "-c", talk] });
+    for (let i = 0; i < 4; i++) {
+      await sandbox.exec("true");
+      await sandbox.pause();
+      await driver.killDaemon();
+      expect((await sandbox.exec("echo", ["here"])).stdout).toBe("here\n");
+    }
+  });
+
   test("is so by itself when it is idle, if it is asked to be", async () => {
     const created = await driver.msb([
       ...["create", "--name", "idle", "--idle-timeout", "1500ms", "--on-idle", "pause"],

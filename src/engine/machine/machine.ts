@@ -197,7 +197,7 @@ export interface Capture {
 /** A virtual machine that runs. Its life does not depend on this object's: `detach` lets go of it. */
 export interface Machine {
   readonly record: MachineRecord;
-  /** Unix socket of the guest agent's port. */
+  /** Unix socket of the guest agent's port. See `agentStreamIsTaken` before one is resumed that has lost its peer. */
   readonly agentSocket: string;
   /**
    * Unix stream socket of the network interface, if there is one: Ethernet frames both ways, each behind its length (4 bytes,
@@ -212,6 +212,13 @@ export interface Machine {
   readonly controlled: Promise<void>;
   pause(): Promise<void>;
   resume(): Promise<void>;
+  /**
+   * Resolves when a connection to `agentSocket` is the agent's stream. A machine that stands still is not told that the peer of its port
+   * has gone. If it goes on before there is another one, what the guest sends then is refused, and QEMU takes nothing from it again until
+   * that other one has gone, too (hw/char/virtio-console.c, seen with 10.0.2: a write of `flush_buf` fails after `enable_backend` had not
+   * let it hear of the end, and `virtio_serial_open` does not undo that).
+   */
+  agentStreamIsTaken(): Promise<void>;
   /** Whether its guest runs, as the VMM has it. */
   runs(): Promise<boolean>;
   /** Makes a capture ready; the machine runs on. @throws `unsupported` on a host that shows no memory of processes */

@@ -31,9 +31,20 @@ export class AgentLink {
     return this.current;
   }
 
-  /** Opens the stream to the agent of a VM that an earlier daemon, or an earlier stream, left running. */
-  async reach(machine: Machine): Promise<AgentConnection> {
-    const agent = await this.open(machine);
+  /**
+   * Opens the stream to the agent of a VM that an earlier daemon left.
+   * @param still whether it stands still: then it goes on, not before its stream is there
+   */
+  async reach(machine: Machine, still: boolean): Promise<AgentConnection> {
+    const opening = this.open(machine);
+    try {
+      if (still) await Promise.race([machine.agentStreamIsTaken(), opening]);
+      if (still) await machine.resume();
+    } catch (error) {
+      opening.then((agent) => agent.close()).catch(() => {});
+      throw error;
+    }
+    const agent = await opening;
     this.keep(machine, agent);
     return agent;
   }

@@ -97,10 +97,9 @@ export class LiveMachine {
   /** Takes over one that an earlier daemon started. @returns its agent, unless it stands still */
   async adopt(machine: Machine, paused: boolean): Promise<AgentConnection | undefined> {
     if (paused) await machine.pause();
-    // That daemon may have died while it took its state.
-    else if (!(await machine.runs())) await machine.resume();
     await discardCopies(directoryOf(this.#host.context, this.#host.kept.now.id), machine);
-    const agent = paused ? undefined : await this.#link.reach(machine);
+    // That daemon may have died while it took its state.
+    const agent = paused ? undefined : await this.#link.reach(machine, !(await machine.runs()));
     await this.#host.network.adopt(this.#host.kept.now);
     this.#attach(machine);
     if (agent?.info.frozen) await setClock(agent);
@@ -108,9 +107,9 @@ export class LiveMachine {
     return agent;
   }
 
-  /** The agent of one that was found standing still. */
+  /** Has one go on that was found standing still. */
   async reach(): Promise<AgentConnection> {
-    const agent = await this.#link.reach(this.#machine!);
+    const agent = await this.#link.reach(this.#machine!, true);
     await this.goOn(agent);
     return agent;
   }

@@ -13,7 +13,7 @@ export interface StandstillHost {
   machine(): Machine;
   /** Undefined for a sandbox that this daemon has found paused. */
   agent(): AgentConnection | undefined;
-  /** Finds the agent of such a one, and its processes. */
+  /** Has such a one go on, and finds its agent and its processes. */
   reach(): Promise<AgentConnection>;
   transition(state: SandboxState, changes: Partial<SandboxRecord>): void;
   /** Stores it and ends its VM. */
@@ -117,8 +117,9 @@ export class Standstill {
     const { name } = this.#host;
     assertLegal("resume", name, this.#host.state());
     if (this.#host.state() === "suspended") return this.#host.wake();
-    await this.#host.machine().resume();
-    const agent = this.#host.agent() ?? (await this.#host.reach());
+    const known = this.#host.agent();
+    if (known) await this.#host.machine().resume();
+    const agent = known ?? (await this.#host.reach());
     await setClock(agent);
     // It may have ended meanwhile.
     assertLegal("resume", name, this.#host.state());

@@ -1,4 +1,5 @@
 import type { MachineShape } from "../machine.ts";
+import { agentArguments } from "./agent-stream.ts";
 import { networkArguments } from "./network.ts";
 
 /**
@@ -246,13 +247,7 @@ function common(options: CommonOptions): string[] {
       "-mon",
       "chardev=qmp,mode=control",
     ],
-    ...["-chardev", `socket,id=agent,path=${doubleCommas(paths.agentSocket)},server=on,wait=off`],
-    ...[
-      "-device",
-      "virtio-serial-device,max_ports=2",
-      "-device",
-      `virtserialport,chardev=agent,name=${AGENT_PORT}`,
-    ],
+    ...agentArguments(doubleCommas(paths.agentSocket), AGENT_PORT),
   ];
 }
 

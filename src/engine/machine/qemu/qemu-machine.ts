@@ -13,6 +13,7 @@ import type {
   MachineStatistics,
 } from "../machine.ts";
 import { killExactly, startTimeOf } from "../process-identity.ts";
+import { agentStreamIsTaken } from "./agent-stream.ts";
 import { CONSOLE_BYTES, THROTTLE_GROUP } from "./arguments.ts";
 import { diskBytes } from "./block-statistics.ts";
 import { prepareCapture } from "./capture.ts";
@@ -88,6 +89,10 @@ export class QemuMachine implements Machine {
 
   async resume(): Promise<void> {
     await (await this.control).execute("cont");
+  }
+
+  async agentStreamIsTaken(): Promise<void> {
+    await agentStreamIsTaken(await this.control);
   }
 
   async runs(): Promise<boolean> {
