@@ -70,28 +70,28 @@ describe("a process in the background", () => {
 
   test("gives several clients the same, whenever they come, and from where they ask", async () => {
     const process = await sh(
-      "i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo $i; sleep 0.01; done; echo e >&2",
+      "i=0; while [ $i -lt 80 ]; do i=$((i+1)); echo $i; sleep 0.01; done; echo e >&2",
     );
     const early = take(process.attach());
-    await take(process.attach(), ({ stdout }) => stdout.includes("50\n"));
+    await take(process.attach(), ({ stdout }) => stdout.includes("\n20\n"));
     const late = take(process.attach());
     const from = take(process.attach({ from: { stdout: 4, stderr: 0 } }));
     const now = take(process.attach({ from: "now" }));
-    const all = { stdout: counted(1, 300), stderr: "e\n", lost: 0, exit: 0 };
+    const all = { stdout: counted(1, 80), stderr: "e\n", lost: 0, exit: 0 };
     expect(await early).toEqual(all);
     expect(await late).toEqual(all);
-    expect((await from).stdout).toBe(counted(3, 300));
+    expect((await from).stdout).toBe(counted(3, 80));
     const rest = (await now).stdout;
     expect(rest.length).toBeLessThan(all.stdout.length);
     expect(all.stdout.endsWith(rest)).toBe(true);
   });
 
   test("goes on from the offsets where a client left", async () => {
-    const process = await sh("i=0; while [ $i -lt 200 ]; do i=$((i+1)); echo $i; sleep 0.01; done");
+    const process = await sh("i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo $i; sleep 0.01; done");
     const first = process.attach();
-    const before = await take(first, ({ stdout }) => stdout.includes("\n60\n"));
+    const before = await take(first, ({ stdout }) => stdout.includes("\n20\n"));
     const after = await take(process.attach({ from: { ...first.offsets } }));
-    expect(before.stdout + after.stdout).toBe(counted(1, 200));
+    expect(before.stdout + after.stdout).toBe(counted(1, 60));
   });
 
   test("takes stdin from who attaches, and nothing when it was started without", async () => {
@@ -183,7 +183,7 @@ describe("a process in the background", () => {
   });
 
   test("survives the daemon, and so does the exit code of one that ends meanwhile", async () => {
-    const counter = await sh("i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo $i; sleep 0.01; done; exit 7");
+    const counter = await sh("i=0; while [ $i -lt 150 ]; do i=$((i+1)); echo $i; sleep 0.01; done; exit 7");
     const typist = await sandbox.processes.start("sh", ["-c", "read a; echo got $a"], {
       stdin: true,
       tty: { rows: 5, cols: 50 },
@@ -192,7 +192,7 @@ describe("a process in the background", () => {
     const ended = await sh("exit 4");
     expect(await ended.wait()).toMatchObject({ exit: { exitCode: 4 } });
     const attached = counter.attach();
-    const before = await take(attached, ({ stdout }) => stdout.includes("\n40\n"));
+    const before = await take(attached, ({ stdout }) => stdout.includes("\n20\n"));
     await driver.killDaemon();
     await until(async () => (await driver.vmPids()).length === 1, "the VM runs on");
     // The one that counts keeps the VM busy: when that has used a second more of CPU, the brief one's half second is over.
@@ -214,9 +214,9 @@ describe("a process in the background", () => {
     expect((await take(brief.attach())).stdout).toBe("brief\n");
 
     const rest = await take(counter.attach({ from: { ...attached.offsets } }));
-    expect(before.stdout + rest.stdout).toBe(counted(1, 400));
+    expect(before.stdout + rest.stdout).toBe(counted(1, 150));
     expect(rest).toMatchObject({ exit: 7, lost: 0 });
-    expect((await take(counter.attach())).stdout).toBe(counted(1, 400));
+    expect((await take(counter.attach())).stdout).toBe(counted(1, 150));
     const screen = new Screen(typist.attach());
     await screen.typed("hello\r");
     await screen.wrote("got hello");

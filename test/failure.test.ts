@@ -169,7 +169,7 @@ describe("the host lacks something", () => {
   });
 
   test("a boot asset is corrupted after it was copied into the home", async () => {
-    await using driver = await SandboxDriver.open("rotten");
+    await using driver = await SandboxDriver.open("rotten", { ownTemplates: true });
     const first = await driver.create({ memoryMiB: 192 });
     const [hash] = await driver.files("assets");
     const kernel = join(driver.home, "assets", hash!, "vmlinux");
@@ -194,6 +194,7 @@ describe("the host lacks something", () => {
     ]);
     await using assets = await alteredAssets({ "initramfs.cpio": () => initramfs }, true);
     await using driver = await SandboxDriver.open("silent", {
+      ownTemplates: true,
       env: { MSB_ASSETS: assets.directory, MSB_BOOT_TIMEOUT_MS: "1500", MSB_ACCELERATOR: "tcg" },
     });
     await fails(driver, () => driver.create(), { code: "timeout", names: "1500 ms", hint: /msb doctor/ });
@@ -212,6 +213,7 @@ describe.runIf(isRoot)("the disk is full", () => {
   let mounted: string | undefined;
   beforeAll(async () => {
     driver = await SandboxDriver.open("full", {
+      ownTemplates: true,
       env: { MSB_ACCELERATOR: "tcg" },
       prepare: async (home) => {
         await mkdir(home, { mode: 0o711 });

@@ -4,7 +4,7 @@ import { SandboxDriver } from "./sandbox-driver.ts";
 /** Two sandboxes from one stored state must never act as one. */
 let driver: SandboxDriver;
 beforeAll(async () => {
-  driver = await SandboxDriver.open("identity");
+  driver = await SandboxDriver.open("identity", { ownTemplates: true });
 });
 afterAll(() => driver?.[Symbol.asyncDispose]());
 

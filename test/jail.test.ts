@@ -261,7 +261,10 @@ describe("where a part of the jail cannot be had", () => {
   test("nothing starts without bubblewrap, unless its owner allows it", async () => {
     await using programs = await pathWithout("bwrap");
     {
-      await using driver = await SandboxDriver.open("nobwrap", { env: { PATH: programs.path } });
+      await using driver = await SandboxDriver.open("nobwrap", {
+        env: { PATH: programs.path },
+        ownTemplates: true,
+      });
       await expect(driver.create()).rejects.toMatchObject({
         code: "permission_denied",
         message: expect.stringContaining("bwrap"),

@@ -7,6 +7,7 @@ import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { onTestFailed } from "vitest";
 import { type Connection, type CreateOptions, connect, Daemon, Image, Sandbox } from "../src/sdk/index.ts";
+import { keepTemplates, takeTemplates } from "./kept-templates.ts";
 
 /**
  * The one class through which tests act on real VMs. It has a home and a daemon of its own, knows how to look behind the
@@ -29,34 +30,43 @@ export interface Ran {
   stderr: string;
 }
 
+export interface DriverOptions {
+  /** Set for the daemon and for every command, until the driver is closed. */
+  env?: NodeJS.ProcessEnv;
+  /** Whether it has the base image. Default: true. */
+  image?: boolean;
+  /** Makes of the home what the test is about, before any daemon sees it. */
+  prepare?: (home: string) => unknown;
+  /** For a test that is about templates: it begins without any, and leaves none to others. Default: false. */
+  ownTemplates?: boolean;
+}
+
 export class SandboxDriver implements AsyncDisposable {
   readonly home: string;
   readonly connection: Connection;
   readonly env: NodeJS.ProcessEnv;
   private readonly replaced: NodeJS.ProcessEnv = {};
+  private readonly ownTemplates: boolean;
 
-  private constructor(home: string, env: NodeJS.ProcessEnv) {
+  private constructor(home: string, env: NodeJS.ProcessEnv, ownTemplates: boolean) {
     this.home = home;
+    this.ownTemplates = ownTemplates;
     this.env = { ...process.env, ...env, MSB_HOME: home };
     this.connection = connect({ home });
   }
 
   /**
-   * @param name tests with the same name share a home and thereby templates; each test file has its own
-   * @param env set for the daemon and for every command, until the driver is closed
-   * @param prepare makes of the home what the test is about, before any daemon sees it
+   * @param name of the home; each test file has its own
    */
-  static async open(
-    name: string,
-    options: { env?: NodeJS.ProcessEnv; image?: boolean; prepare?: (home: string) => unknown } = {},
-  ): Promise<SandboxDriver> {
+  static async open(name: string, options: DriverOptions = {}): Promise<SandboxDriver> {
     const home = join(HOMES, `${name}-${process.pid}`);
     await mkdir(HOMES, { recursive: true, mode: 0o711 });
     await rm(home, { recursive: true, force: true });
     await options.prepare?.(home);
     await mkdir(home, { recursive: true, mode: 0o711 });
     await writeFile(join(home, "images.json"), JSON.stringify(NO_STRANGERS));
-    const driver = new SandboxDriver(home, options.env ?? {});
+    if (!options.ownTemplates) await takeTemplates(HOMES, home);
+    const driver = new SandboxDriver(home, options.env ?? {}, options.ownTemplates ?? false);
     // The daemon takes over the environment of whoever starts it.
     for (const [key, value] of Object.entries(options.env ?? {})) {
       driver.replaced[key] = process.env[key];
@@ -199,6 +209,7 @@ export class SandboxDriver implements AsyncDisposable {
     for (const pid of await this.daemonPids()) process.kill(pid, "SIGKILL");
     const left = await this.vmPids();
     for (const pid of left) process.kill(pid, "SIGKILL");
+    if (!this.ownTemplates) await keepTemplates(HOMES, this.home);
     await rm(this.home, { recursive: true, force: true });
     for (const [key, value] of Object.entries(this.replaced)) {
       if (value === undefined) delete process.env[key];

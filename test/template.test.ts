@@ -13,7 +13,7 @@ const MEMORY_MIB = 256;
 describe("a template", () => {
   let driver: SandboxDriver;
   beforeAll(async () => {
-    driver = await SandboxDriver.open("template");
+    driver = await SandboxDriver.open("template", { ownTemplates: true });
   });
   afterAll(() => driver?.[Symbol.asyncDispose]());
 
@@ -117,7 +117,7 @@ describe("a template that is damaged", () => {
   let key: string;
   let folder: string;
   beforeAll(async () => {
-    driver = await SandboxDriver.open("damaged");
+    driver = await SandboxDriver.open("damaged", { ownTemplates: true });
     key = (await Template.build({ cpus: 1, memoryMiB: MEMORY_MIB }, { connection: driver.connection })).key;
     folder = join(driver.home, "templates", key);
   });
@@ -200,7 +200,7 @@ describe("a template that is damaged", () => {
 
 describe("a build that is interrupted", () => {
   test("leaves no template, no VM and no folder", async () => {
-    await using driver = await SandboxDriver.open("interrupt");
+    await using driver = await SandboxDriver.open("interrupt", { ownTemplates: true });
     const building = Template.build(
       { cpus: 1, memoryMiB: MEMORY_MIB },
       { connection: driver.connection },
@@ -221,7 +221,7 @@ describe("a build that is interrupted", () => {
   });
 
   test.runIf(isRoot)("by the death of its guest says so, and the next create builds it", async () => {
-    await using driver = await SandboxDriver.open("booting");
+    await using driver = await SandboxDriver.open("booting", { ownTemplates: true });
     const creating = driver.create({ name: "unlucky" }).catch((error) => error);
     const half = async () => (await driver.files("templates")).some((name) => name.includes("partial"));
     await until(async () => (await half()) && (await driver.vmPids()).length > 0, "the guest boots");
