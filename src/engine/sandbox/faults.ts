@@ -22,5 +22,5 @@ export const OPERATION_STEPS: Readonly<Record<string, readonly string[]>> = {
   suspend: [...TAKING, "suspended", "ended"],
   wake: ["loaded", "running", "gone-on"],
   load: ["greeted", "restored"],
-  claim: ["recorded", "restored", "thawed"],
+  claim: ["recorded", "thawed"],
 };

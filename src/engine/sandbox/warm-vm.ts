@@ -119,16 +119,15 @@ export class WarmVm {
     const { agent, machine } = this;
     this.#voice.heard = hears;
     const wait = { timeoutMs: CLAIM_MS };
-    // The request waits in the socket for the VM to go on: one round trip less.
     const reached = (step: string) => this.#context.reached?.(`claim.${step}`);
     await reached("recorded");
+    // The requests wait in the socket for the VM to go on: two round trips less. A guest in which the first has failed refuses the second.
     const [, { timeNs }] = await Promise.all([
       machine.resume(),
       restoreGuest(agent, identityFor(record), wait),
+      thawGuest(agent, { hooks: false }, wait),
     ]);
     await setClock(agent, timeNs);
-    await reached("restored");
-    await thawGuest(agent, { hooks: false }, wait);
     await reached("thawed");
     this.#acknowledged = true;
   }
