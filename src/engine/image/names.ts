@@ -39,9 +39,13 @@ const schema = z.object({
   manifestDigest: digest.optional(),
 });
 
-/** Names as files in a folder, one each, called by the hash of the name (names hold slashes and can be long). */
+/**
+ * Names as files in a folder, one each, called by the hash of the name (names hold slashes and can be long). The folder is its own: what
+ * is in it is read once.
+ */
 export class FileImageNames implements ImageNames {
   readonly #directory: string;
+  #known: Promise<Map<string, NamedImage>> | undefined;
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -52,17 +56,33 @@ export class FileImageNames implements ImageNames {
   }
 
   async get(name: string): Promise<NamedImage | undefined> {
-    return this.#read(this.#path(name));
+    return (await this.#all()).get(name);
   }
 
   async set(image: NamedImage): Promise<void> {
+    const known = await this.#all();
     await storing(`naming the image ${image.name}`, async () => {
       await mkdir(this.#directory, { recursive: true });
       await writeDurably(this.#path(image.name), `${JSON.stringify(image)}\n`, 0o644);
     });
+    known.set(image.name, image);
   }
 
   async list(): Promise<NamedImage[]> {
+    const images = [...(await this.#all()).values()];
+    return images.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  }
+
+  #all(): Promise<Map<string, NamedImage>> {
+    this.#known ??= this.#readAll();
+    // What could not be read is tried again.
+    this.#known.catch(() => {
+      this.#known = undefined;
+    });
+    return this.#known;
+  }
+
+  async #readAll(): Promise<Map<string, NamedImage>> {
     const files = await readdir(this.#directory).catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") return [];
       throw error;
@@ -70,15 +90,14 @@ export class FileImageNames implements ImageNames {
     const images = await Promise.all(
       files.filter((file) => file.endsWith(".json")).map((file) => this.#read(join(this.#directory, file))),
     );
-    return images
-      .filter((image) => image !== undefined)
-      .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+    return new Map(images.filter((image) => image !== undefined).map((image) => [image.name, image]));
   }
 
   async delete(name: string): Promise<boolean> {
-    if ((await this.get(name)) === undefined) return false;
+    const known = await this.#all();
+    if (!known.has(name)) return false;
     await storing(`removing the image name ${name}`, () => rm(this.#path(name), { force: true }));
-    return true;
+    return known.delete(name);
   }
 
   /** Removes what a crash left half-written. */
