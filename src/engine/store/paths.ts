@@ -64,7 +64,7 @@ export function makeHome(home: string): Paths {
       if (folder === states) chmodSync(folder, 0o700);
     } catch (cause) {
       const code = (cause as NodeJS.ErrnoException).code;
-      if (code === "ENOSPC") {
+      if (code === "ENOSPC" || code === "EDQUOT") {
         throw new SandboxError("resource_exhausted", `the disk is full: '${folder}' cannot be made`, {
           cause,
         });

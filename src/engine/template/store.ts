@@ -221,7 +221,7 @@ async function seal(path: string): Promise<void> {
 
 function outOfSpace(error: unknown): unknown {
   const text = error instanceof Error ? `${(error as NodeJS.ErrnoException).code} ${error.message}` : "";
-  if (!/ENOSPC|No space left/i.test(text)) return error;
+  if (!/ENOSPC|EDQUOT|No space left|quota exceeded/i.test(text)) return error;
   return new SandboxError("resource_exhausted", "the disk is full: a template could not be stored", {
     hint: "Free some space (a template takes up to the sandbox's memory), or set MSB_HOME to another disk.",
     cause: error,
