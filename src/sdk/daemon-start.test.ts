@@ -85,7 +85,10 @@ test("a daemon with nothing to do leaves, and comes back when it is needed", {
     // It stays while something runs: a second daemon, started later with nothing to do, leaves before it.
     const pid = (await Daemon.status({ connection }))!.pid;
     await using other = new TestHome();
-    await gone((await Daemon.start({ connection: other.connect() })).health.pid);
+    const later = await Daemon.start({ connection: other.connect() }).catch((error) => error);
+    // On a busy machine it has left before it could be asked.
+    if (later instanceof Error) expect(later.message).toBe("the daemon started and left at once");
+    else await gone(later.health.pid);
     expect((await Daemon.status({ connection }))!.pid).toBe(pid);
     await sandbox[Symbol.asyncDispose]();
     await gone(pid);

@@ -6,12 +6,13 @@ import { getPriority, setPriority } from "node:os";
  * priority and never raise it again.
  */
 
-/** Of 19; a thread of this niceness gets a third of what one of 0 gets (sched(7)). One that gets much less would be taken for one that hangs. */
-const NICE = 5;
+/** Beyond the daemon's own; such a thread gets a third of what the daemon's get (sched(7)). One that gets much less would be taken for one that hangs. */
+const NICER = 5;
+const NICEST = 19;
 
 /** Threads that its VMM starts later yield too. */
 export function toBackground(vmmPid: number): void {
-  ofAllThreads(vmmPid, NICE);
+  ofAllThreads(vmmPid, Math.min(NICEST, getPriority() + NICER));
 }
 
 /** As urgent as the daemon is. */
