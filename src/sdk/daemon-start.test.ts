@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { Daemon, Pool, Sandbox, SandboxError } from "./index.ts";
+import { type Connection, Daemon, Pool, Sandbox, SandboxError } from "./index.ts";
 import { TestHome } from "./testing/test-home.ts";
 
 let home: TestHome;
@@ -77,18 +77,14 @@ test("a daemon with nothing to do leaves, and comes back when it is needed", {
   process.env.MSB_IDLE_EXIT_MS = "60";
   try {
     const connection = home.connect();
-    const { health } = await Daemon.start({ connection });
-    await gone(health.pid);
+    await comesAndGoes(connection);
     expect(existsSync(socketOf())).toBe(false);
     expect(log()).toContain("leaving: nothing has run");
     const sandbox = await Sandbox.create({ image: "msb/base", connection });
     // It stays while something runs: a second daemon, started later with nothing to do, leaves before it.
     const pid = (await Daemon.status({ connection }))!.pid;
     await using other = new TestHome();
-    const later = await Daemon.start({ connection: other.connect() }).catch((error) => error);
-    // On a busy machine it has left before it could be asked.
-    if (later instanceof Error) expect(later.message).toBe("the daemon started and left at once");
-    else await gone(later.health.pid);
+    await comesAndGoes(other.connect());
     expect((await Daemon.status({ connection }))!.pid).toBe(pid);
     await sandbox[Symbol.asyncDispose]();
     await gone(pid);
@@ -105,7 +101,7 @@ test("a daemon that keeps a pool has something to do", { timeout: 20_000 }, asyn
     const { pid } = (await Daemon.status({ connection }))!;
     // One that was started later, with nothing to do, leaves before it.
     await using other = new TestHome();
-    await gone((await Daemon.start({ connection: other.connect() })).health.pid);
+    await comesAndGoes(other.connect());
     expect((await Daemon.status({ connection }))!.pid).toBe(pid);
     await Pool.remove("msb/base", { connection });
     await gone(pid);
@@ -258,4 +254,11 @@ async function gone(pid: number): Promise<void> {
     if (performance.now() > deadline) throw new Error(`process ${pid} is still there`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+}
+
+/** Starts a daemon that has nothing to do, and waits for its end. On a busy machine it has left before it could be asked. */
+async function comesAndGoes(connection: Connection): Promise<void> {
+  const started = await Daemon.start({ connection }).catch((error) => error);
+  if (started instanceof Error) expect(started.message).toBe("the daemon started and left at once");
+  else await gone(started.health.pid);
 }
