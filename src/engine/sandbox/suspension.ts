@@ -27,7 +27,7 @@ export interface Suspension {
 }
 
 export async function suspendSandbox(parts: Suspension, reason: string | undefined): Promise<void> {
-  const { context, kept, network, vigil, vm } = parts;
+  const { context, kept, vigil, vm } = parts;
   const { id, uid } = kept.now;
   const directory = directoryOf(context, id);
   const reached = (step: string) => context.reached?.(`suspend.${step}`);
@@ -56,21 +56,26 @@ export async function suspendSandbox(parts: Suspension, reason: string | undefin
     await reached("suspended");
   } finally {
     vigil.rest();
-    await machine.kill();
-    vm.forget();
-    kept.save({});
-    // From now on whoever comes to a port of it has it loaded.
-    await network.close();
-    await network.adopt(kept.now);
+    await isWithout(parts, machine);
   }
   await reached("ended");
+}
+
+/** Ends its VM. From now on whoever comes to a port of it has it loaded, and its network looks for no other VM at the same place. */
+async function isWithout({ kept, network, vm }: Suspension, machine: Machine | undefined): Promise<void> {
+  await machine?.kill();
+  vm.forget();
+  kept.save({});
+  await network.close();
+  await network.adopt(kept.now);
 }
 
 /**
  * It is the same sandbox as before: it keeps its machine id, and what an image wants to be renewed in others is not. It stays suspended
  * if it cannot be loaded.
  */
-export async function wakeSandbox({ context, kept, vigil, vm }: Suspension): Promise<void> {
+export async function wakeSandbox(parts: Suspension): Promise<void> {
+  const { context, kept, vigil, vm } = parts;
   const spans = new Spans();
   const stored = await context.states.get(kept.now.suspendedIn!);
   const reached = (step: string) => context.reached?.(`wake.${step}`);
@@ -86,9 +91,7 @@ export async function wakeSandbox({ context, kept, vigil, vm }: Suspension): Pro
       timings: spans.list,
     });
   } catch (error) {
-    await vm.release()?.kill();
-    vm.forget();
-    kept.save({});
+    await isWithout(parts, vm.release());
     throw error;
   }
   try {
