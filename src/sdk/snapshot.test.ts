@@ -102,7 +102,7 @@ test("an image is prepared once, and again when it is not the same any more", as
   await Image.tag("msb/other", "msb/base", { connection });
   expect((await Snapshot.prepare(options)).id).not.toBe(before);
   const last = (await Snapshot.get("warm", { connection })).id;
-  expect(await failure(Snapshot.prepare({ ...options, run: "exit 1" }))).toMatchObject({
+  expect(await failure(Snapshot.prepare({ ...options, run: "exit 1", ready: "false" }))).toMatchObject({
     code: "invalid_argument",
   });
   expect((await Snapshot.get("warm", { connection })).id).toBe(last);
