@@ -26,8 +26,8 @@ func (a *Agent) restore(id uint64, m wire.Item) {
 	}
 	r, fail := parseRestore(m)
 	steps := newSteps(a.loop)
+	a.phase = broken // until all of it has succeeded: a thaw may be waiting behind it
 	if fail == nil {
-		a.phase = broken // until all of it has succeeded
 		fail = a.vm.Restore(r, steps.mark)
 	}
 	if fail != nil {

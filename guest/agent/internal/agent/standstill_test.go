@@ -199,6 +199,10 @@ func TestRestoreOnlyWhileFrozen(t *testing.T) {
 	expectCode(t, h.request("restore", "identity", reborn, "generation", uint64(1)), failure.InvalidState)
 	f.rest()
 	expectOK(t, h.reply(id))
+	expectOK(t, h.request("restore", "identity", reborn, "generation", uint64(1)))
+}
+
+func TestNothingGoesOnAfterARestoreThatIsWrong(t *testing.T) {
 	for _, wrong := range [][]any{
 		{"generation", uint64(1)},
 		{"identity", reborn},
@@ -206,12 +210,16 @@ func TestRestoreOnlyWhileFrozen(t *testing.T) {
 		{"identity", append(pairs{"entropy", []byte("short")}, reborn[2:]...), "generation", uint64(1)},
 		{"identity", reborn, "generation", uint64(1), "network", pairs{}},
 	} {
+		h, f := frozenHost(t)
 		expectCode(t, h.request("restore", wrong...), failure.InvalidArgument)
+		if len(h.vm.restored) != 0 {
+			t.Fatal("restored all the same")
+		}
+		expectCode(t, h.request("thaw", "hooks", false), failure.InvalidState)
+		if !f.told.Load() {
+			t.Fatal("processes go on")
+		}
 	}
-	if len(h.vm.restored) != 0 {
-		t.Fatal("restored all the same")
-	}
-	expectOK(t, h.request("thaw", "hooks", false))
 }
 
 func TestNothingGoesOnAfterARestoreThatFailed(t *testing.T) {
