@@ -74,10 +74,10 @@ export class FileImageNames implements ImageNames {
   }
 
   #all(): Promise<Map<string, NamedImage>> {
-    this.#known ??= this.#readAll();
     // What could not be read is tried again.
-    this.#known.catch(() => {
+    this.#known ??= this.#readAll().catch((error: unknown) => {
       this.#known = undefined;
+      throw error;
     });
     return this.#known;
   }

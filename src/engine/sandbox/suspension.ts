@@ -56,13 +56,13 @@ export async function suspendSandbox(parts: Suspension, reason: string | undefin
     await reached("suspended");
   } finally {
     vigil.rest();
-    await isWithout(parts, machine);
+    await endVm(parts, machine);
   }
   await reached("ended");
 }
 
 /** Ends its VM. From now on whoever comes to a port of it has it loaded, and its network looks for no other VM at the same place. */
-async function isWithout({ kept, network, vm }: Suspension, machine: Machine | undefined): Promise<void> {
+async function endVm({ kept, network, vm }: Suspension, machine: Machine | undefined): Promise<void> {
   await machine?.kill();
   vm.forget();
   kept.save({});
@@ -91,7 +91,7 @@ export async function wakeSandbox(parts: Suspension): Promise<void> {
       timings: spans.list,
     });
   } catch (error) {
-    await isWithout(parts, vm.release());
+    await endVm(parts, vm.release());
     throw error;
   }
   try {
