@@ -33,7 +33,7 @@ const claim = async (options: Partial<CreateOptions> = {}) => {
 describe("a sandbox that is claimed", () => {
   beforeAll(() => keep(3));
   afterEach(async () => {
-    for (const sandbox of await Sandbox.list(of())) await sandbox.remove({ force: true });
+    await driver.removeAll();
     await isFull(3);
   });
 

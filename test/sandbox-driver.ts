@@ -200,10 +200,17 @@ export class SandboxDriver implements AsyncDisposable {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const sandbox of await Sandbox.list({ connection: this.connection }).catch(() => [])) {
-      await sandbox.remove({ force: true }).catch(() => {});
+  /** Removes every sandbox, except those that remove themselves meanwhile: a `msb run` has its command's end before that. */
+  async removeAll(): Promise<void> {
+    for (const sandbox of await Sandbox.list({ connection: this.connection })) {
+      await sandbox.remove({ force: true }).catch((error) => {
+        if (error.code !== "not_found") throw error;
+      });
     }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.removeAll().catch(() => {});
     await Daemon.stop({ connection: this.connection });
     // One that was about to start when the other left would make the home anew.
     for (const pid of await this.daemonPids()) process.kill(pid, "SIGKILL");

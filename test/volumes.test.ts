@@ -25,7 +25,7 @@ const diskOf = (name: string) => join(driver.home, "volumes", name, "disk.ext4")
 
 describe("a volume", () => {
   beforeEach(async () => {
-    for (const sandbox of await Sandbox.list(call())) await sandbox.remove({ force: true });
+    await driver.removeAll();
     await Volume.prune(call());
   });
 

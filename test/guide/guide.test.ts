@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Sandbox, Snapshot, Volume } from "../../src/sdk/index.ts";
+import { Snapshot, Volume } from "../../src/sdk/index.ts";
 import { ended, type Ran, SandboxDriver } from "../sandbox-driver.ts";
 import { commandsOf, type Example, examplesOf, loggedBy, prints } from "./page.ts";
 
@@ -50,7 +50,7 @@ test.each(pages.filter((page) => page.endsWith(".md")))("%s", { timeout: PAGE_TI
   } finally {
     await rm(directory, { recursive: true });
     const options = { connection: driver.connection };
-    for (const sandbox of await Sandbox.list(options)) await sandbox.remove({ force: true });
+    await driver.removeAll();
     for (const snapshot of await Snapshot.list(options)) await snapshot.remove();
     await Volume.prune(options);
   }
