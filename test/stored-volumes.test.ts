@@ -44,4 +44,28 @@ describe("a volume of a sandbox that is stored", () => {
     expect([await read(ran!), await read(again!)]).toEqual(["before\n", "after\n"]);
     for (const each of [ran!, again!]) await each.remove({ force: true });
   });
+
+  test("that it only reads is as its guest has made it, when it goes on and in its children", async () => {
+    const mounts = (readOnly: boolean) => [
+      { type: "volume" as const, name: "read", target: "/data", readOnly },
+    ];
+    await using writer = await driver.create({ mounts: mounts(false) });
+    await writer.shell("echo all > /data/it");
+    await writer.remove({ force: true });
+    await using reader = await driver.create({ mounts: mounts(true) });
+    await reader.shell("mount -o remount,rw /data && echo mine > /data/own && sync");
+    // Not what its kernel has in memory, but what its disk has.
+    const seen = async (sandbox: Sandbox) =>
+      (await sandbox.shell("sync; echo 3 > /proc/sys/vm/drop_caches; cat /data/it /data/own")).stdout;
+    await reader.suspend();
+    expect(await seen(reader)).toBe("all\nmine\n");
+    const children = await reader.fork({ count: 2 });
+    await children[0]!.shell("echo own > /data/own");
+    expect(await Promise.all([reader, ...children].map(seen))).toEqual([
+      "all\nmine\n",
+      "all\nown\n",
+      "all\nmine\n",
+    ]);
+    for (const child of children) await child.remove({ force: true });
+  });
 });

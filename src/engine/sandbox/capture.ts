@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, unlink, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, unlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
 import { createQcow2, rawOfQcow2, readQcow2Info } from "../disk/index.ts";
@@ -19,6 +19,7 @@ import { originOf } from "./origin.ts";
 import { PageStream } from "./page-stream.ts";
 import { storeDisk } from "./stored-disks.ts";
 import { VmmFile } from "./vmm-file.ts";
+import { readerOverlay, volumeRole } from "./volume-disks.ts";
 
 /**
  * A running sandbox as it is at one moment, into a state that is being made: its processes stand still, then its VM does, memory and
@@ -50,6 +51,8 @@ export interface CaptureOptions {
   loadsSoon?: boolean;
   /** To be copied too. */
   volumes?: readonly CopiedVolume[];
+  /** Slots of volumes that are only read: what the guest has written over each is copied. */
+  readers?: readonly number[];
   /** Of what it writes to. Needed unless it ends. Default: 0 */
   maxDiskBytes?: number;
   reached: Reached;
@@ -84,14 +87,14 @@ export function captureSandbox(
 async function capture(
   subject: Subject,
   draft: StateDraft,
-  { ends = false, loadsSoon = false, volumes = [], maxDiskBytes = 0, reached }: CaptureOptions,
+  { ends = false, loadsSoon = false, volumes = [], readers = [], maxDiskBytes = 0, reached }: CaptureOptions,
 ): Promise<{ what: CapturedSandbox; goOn(): Promise<void> }> {
   const { directory, machine } = subject;
   const origin = await originOf(directory);
   const copies: PreparedCopy[] = [];
   let standing: Standing;
   try {
-    if (!ends) await prepareCopies(subject, draft, { volumes, maxDiskBytes }, copies);
+    if (!ends) await prepareCopies(subject, draft, { volumes, readers, maxDiskBytes }, copies);
     const state = await readFile(origin.state);
     const taking = await machine.prepareCapture({ origin: { state, memoryFile: origin.memory }, copies });
     standing = new Standing(subject, taking);
@@ -209,7 +212,7 @@ interface PreparedCopy extends DiskCopy {
 async function prepareCopies(
   { directory, uid }: Subject,
   draft: StateDraft,
-  { volumes, maxDiskBytes }: Required<Pick<CaptureOptions, "volumes" | "maxDiskBytes">>,
+  { volumes, readers, maxDiskBytes }: Required<Pick<CaptureOptions, "volumes" | "readers" | "maxDiskBytes">>,
   copies: PreparedCopy[],
 ): Promise<void> {
   const writable = writableDirectoryOf(directory);
@@ -218,26 +221,34 @@ async function prepareCopies(
     copies.push({ ...copy, copied });
     if (uid !== undefined) await copied.giveTo(uid);
   };
-  for (const { role, file, levels } of await overlaysOf(directory)) {
+  const addOverlay = async (role: string, file: string, keep: PreparedCopy["keep"]) => {
     const copy = join(writable, COPY + basename(file));
     await using written = await VmmFile.open(file);
     const { virtualSizeBytes } = await readQcow2Info(written.path);
     // An earlier daemon may have died in the middle.
     await discard(copy);
     await createQcow2(copy, { virtualSizeBytes });
-    const folder = join(draft.directory, "disks", role);
-    const keep = (own: string) => storeDisk(folder, levels, own, maxDiskBytes);
     await add({ role, file: copy, what: "own", keep });
+  };
+  const disks = join(draft.directory, "disks");
+  for (const { role, file, levels } of await overlaysOf(directory))
+    await addOverlay(role, file, (own) => storeDisk(join(disks, role), levels, own, maxDiskBytes));
+  for (const slot of readers) {
+    const role = volumeRole(slot);
+    await addOverlay(role, join(writable, readerOverlay(slot)), async (own) => {
+      await mkdir(join(disks, role), { recursive: true, mode: 0o700 });
+      await copyFile(own, join(disks, role, "0"));
+    });
   }
   if (volumes.length > 0) await mkdir(join(draft.directory, "volumes"), { mode: 0o700 });
   for (const { slot, sizeBytes } of volumes) {
-    const copy = join(writable, `${COPY}volume${slot}.qcow2`);
+    const copy = join(writable, COPY + readerOverlay(slot));
     await discard(copy);
     // Into a raw file QEMU would write all the zeros too.
     await createQcow2(copy, { virtualSizeBytes: sizeBytes });
     const kept = join(draft.directory, "volumes", String(slot));
     const keep = (disk: string) => rawOfQcow2(disk, kept, sizeBytes);
-    await add({ role: `volume${slot}`, file: copy, what: "all", keep });
+    await add({ role: volumeRole(slot), file: copy, what: "all", keep });
   }
 }
 

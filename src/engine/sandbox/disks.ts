@@ -1,6 +1,7 @@
-import { access, link, mkdir, readdir, rename, rm } from "node:fs/promises";
+import { link, mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { createQcow2, readQcow2Info } from "../disk/index.ts";
+import { exists } from "../exists.ts";
 import type { Backing, MachineDisks } from "../machine/index.ts";
 import type { SandboxRecord, StartSpec } from "./record.ts";
 
@@ -131,11 +132,4 @@ async function levelsIn(directory: string): Promise<Backing> {
 async function keep(upper: string, kept: string): Promise<void> {
   if (await exists(kept)) await rm(upper, { force: true });
   else await rename(upper, kept);
-}
-
-function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -15,7 +15,7 @@ import type { SandboxRecord } from "./record.ts";
 import type { SandboxRegistry } from "./registry.ts";
 import type { Sandbox } from "./sandbox.ts";
 import { readStoredSandbox, settleStored } from "./stored-sandbox.ts";
-import { inheritVolumes } from "./stored-volumes.ts";
+import { inheritOverlays, inheritVolumes } from "./stored-volumes.ts";
 
 /** Sandboxes that begin with what a stored state has. */
 
@@ -99,6 +99,7 @@ export async function inheritState(
     const directory = directoryOf(context, record.id);
     await mkdir(directory, { mode: 0o700 });
     await Promise.all([inheritDisks(directory, disksIn(stored)), settleStored(directory, described)]);
+    await inheritOverlays(directory, stored, own);
     await sandbox.start(operation, { from: running ? stored : undefined });
   };
   try {

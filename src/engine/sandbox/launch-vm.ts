@@ -24,17 +24,19 @@ export interface Launch {
   stateDirectory: string;
   rootDirectory: string;
   disks: WritableDisks;
+  /** Its guest has its volumes mounted already. */
+  mounted: boolean;
 }
 
 /** Starts the VM; its guest runs as soon as it is loaded. */
 export async function launchVm(launch: Launch): Promise<Machine> {
-  const { context, machines, record, spans, stateDirectory, rootDirectory, disks } = launch;
+  const { context, machines, record, spans, stateDirectory, rootDirectory, disks, mounted } = launch;
   const { spec } = record;
   const runDirectory = runDirectoryOf(context, record.id);
   await rm(runDirectory, { recursive: true, force: true });
   await mkdir(runDirectory, { mode: 0o700 });
   const volumes = await spans.time("volumes", () =>
-    prepareVolumes(disks.writableDirectory, volumesOf(spec.mounts), context.volumes),
+    prepareVolumes(disks.writableDirectory, volumesOf(spec.mounts), context.volumes, { mounted }),
   );
   const fileBytes = Math.max(spec.diskMiB * 1024 ** 2, ...volumes.map(({ sizeBytes }) => sizeBytes));
   return spans.time("vmm", () =>

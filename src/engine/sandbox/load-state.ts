@@ -63,6 +63,7 @@ export async function startFromState(
       rootDirectory: root.directory,
       disks,
       stateDirectory: loadable.directory,
+      mounted: true,
     });
     hears.onMachine(machine);
     const agent = await spans.time("load and hello", () =>

@@ -167,6 +167,7 @@ async function loadMachine(load: Load): Promise<Started> {
     rootDirectory,
     disks,
     stateDirectory: template.directory,
+    mounted: false,
   });
   try {
     load.hears.onMachine(machine);

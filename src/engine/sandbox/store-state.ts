@@ -16,7 +16,7 @@ import type { SandboxRecord } from "./record.ts";
 import type { Standstill } from "./standstill.ts";
 import { storeDisk } from "./stored-disks.ts";
 import { describeSandbox } from "./stored-sandbox.ts";
-import { slotsToCopy } from "./stored-volumes.ts";
+import { slotsToCopy, slotsToShare } from "./stored-volumes.ts";
 import { VmmFile } from "./vmm-file.ts";
 
 /** A sandbox as a state of its own: of one that runs all of it, of one that is stopped its disks. */
@@ -72,7 +72,8 @@ async function storeRunning(
   operation: Operation,
 ): Promise<StoredState> {
   const { name, volumes, now, prepared, finish } = options;
-  const copied = await volumesIn(context, record, slotsToCopy(record, volumes, { sharesReadOnly: now }));
+  const copiedSlots = slotsToCopy(record, volumes, { sharesReadOnly: now });
+  const copied = await volumesIn(context, record, copiedSlots);
   const directory = directoryOf(context, record.id);
   const reached = (step: string) => context.reached?.(`${operation}.${step}`);
   await using draft = await context.states.draft();
@@ -82,6 +83,7 @@ async function storeRunning(
   const { what } = await captureSandbox(subject, draft, {
     loadsSoon: now,
     volumes: copied,
+    readers: slotsToShare(record, copiedSlots),
     maxDiskBytes,
     reached,
   });

@@ -1,9 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { SandboxError, type ShownSandboxSpec, volumeName } from "../../contract/index.ts";
-import type { StoredState } from "../state/index.ts";
+import { diskLevels, type StoredState } from "../state/index.ts";
 import type { SandboxContext } from "./context.ts";
+import { writableDirectoryOf } from "./disks.ts";
 import { volumesOf } from "./mounts.ts";
+import { inheritOverlay, volumeRole } from "./volume-disks.ts";
 
 /** The named volumes of a sandbox whose state is stored, and of those that begin with it. */
 
@@ -27,6 +29,13 @@ export function slotsToCopy(
       hint: "To give each its own copy: --volumes copy",
       details: { volumes: held.map((mount) => mount.name) },
     },
+  );
+}
+
+/** The volumes that those who begin with it read beside it. @param copied slots of those that each has for itself */
+export function slotsToShare({ spec }: { spec: ShownSandboxSpec }, copied: readonly number[]): number[] {
+  return volumesOf(spec.mounts).flatMap(({ readOnly }, slot) =>
+    readOnly && !copied.includes(slot) ? [slot] : [],
   );
 }
 
@@ -72,6 +81,21 @@ export async function inheritVolumes(
     await discard();
     throw error;
   }
+}
+
+/** What the state's guest had written over the volumes that it only read, for the sandbox in this folder, which has them mounted too. */
+export async function inheritOverlays(
+  directory: string,
+  { directory: state, manifest }: StoredState,
+  { mounts }: ShownSandboxSpec,
+): Promise<void> {
+  const stored = diskLevels(manifest.files);
+  const slots = volumesOf(mounts).flatMap((_, slot) => (stored.has(volumeRole(slot)) ? [slot] : []));
+  await Promise.all(
+    slots.map((slot) =>
+      inheritOverlay(writableDirectoryOf(directory), slot, join(state, "disks", volumeRole(slot), "0")),
+    ),
+  );
 }
 
 /** What a sandbox's own copy of a volume is called: `data-box`; where that is too long, a random end in place of the sandbox's name. */

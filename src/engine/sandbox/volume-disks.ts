@@ -1,29 +1,47 @@
-import { rm } from "node:fs/promises";
+import { chmod, copyFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { VolumeMount } from "../../contract/index.ts";
 import { createQcow2 } from "../disk/index.ts";
+import { exists } from "../exists.ts";
 import type { VolumeDisk } from "../machine/index.ts";
 import type { VolumeStore } from "../volume/index.ts";
+
+/** The machine's name for the disk of a volume. */
+export const volumeRole = (slot: number): string => `volume${slot}`;
+
+/** In the folder of a sandbox's writable disks: what its guest has written over a volume that it only reads. */
+export const readerOverlay = (slot: number): string => `${volumeRole(slot)}.qcow2`;
 
 /**
  * The disks of a sandbox's volumes, in the order of its mounts. Who only reads gets an overlay of its own, new for every start:
  * its guest may have to replay a journal, and what it writes in spite of its mount stays with it.
+ * @param mounted the guest has them mounted already, and the overlays that there are hold what it believes to be on its disks
  * @throws `not_found` if a volume is no longer there
  */
 export async function prepareVolumes(
   writableDirectory: string,
   mounts: readonly VolumeMount[],
   store: VolumeStore,
+  { mounted }: { mounted: boolean },
 ): Promise<(VolumeDisk & { sizeBytes: number })[]> {
   return Promise.all(
     mounts.map(async ({ name, readOnly }, slot) => {
       const { file, sizeMiB } = await store.get(name);
       const sizeBytes = sizeMiB * 1024 ** 2;
       if (!readOnly) return { file, sizeBytes };
-      const overlay = `volume${slot}.qcow2`;
-      await rm(join(writableDirectory, overlay), { force: true });
-      await createQcow2(join(writableDirectory, overlay), { virtualSizeBytes: sizeBytes });
+      const overlay = readerOverlay(slot);
+      const path = join(writableDirectory, overlay);
+      if (mounted && (await exists(path))) return { file, sizeBytes, overlay };
+      await rm(path, { force: true });
+      await createQcow2(path, { virtualSizeBytes: sizeBytes });
       return { file, sizeBytes, overlay };
     }),
   );
+}
+
+/** Gives a sandbox whose guest has this volume mounted what another had written over it. */
+export async function inheritOverlay(writableDirectory: string, slot: number, file: string): Promise<void> {
+  const overlay = join(writableDirectory, readerOverlay(slot));
+  await copyFile(file, overlay);
+  await chmod(overlay, 0o600);
 }

@@ -7,6 +7,7 @@
  *     delta/0.pages …   what was written to that memory, one level after the other, the last one this state's own
  *     delta/0.runs  …   where those pages belong (delta.ts)
  *     disks/<role>/0 …  files of each writable disk, lowest first, the topmost this state's own
+ *     disks/volume<slot>/0  what was written over a volume that is only read, and is not copied
  *     volumes/<slot>    copies of volumes
  *
  * All but what is its own are hard links, so that a state is whole by itself whatever else is removed.

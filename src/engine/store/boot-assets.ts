@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { access, chmod, copyFile, mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { chmod, copyFile, mkdir, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { SandboxError } from "../../contract/index.ts";
+import { exists } from "../exists.ts";
 
 /** The kernel, the initramfs with the agent, and the blank disk (guest/boot), as this home holds them. */
 export interface BootAssets {
@@ -161,11 +162,4 @@ async function copyBeside(source: string, target: string, described: AssetManife
     await rm(partial, { recursive: true, force: true });
     if (!(await exists(join(target, MANIFEST)))) throw error;
   });
-}
-
-function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

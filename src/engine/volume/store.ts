@@ -4,6 +4,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/p
 import { join } from "node:path";
 import { z } from "zod";
 import { SandboxError, volumeName } from "../../contract/index.ts";
+import { exists } from "../exists.ts";
 import { storageError } from "../storage-error.ts";
 import { syncPath } from "../sync-path.ts";
 import { copyBlank } from "./blank.ts";
@@ -160,13 +161,6 @@ export class VolumeStore {
   private scratch(): string {
     return join(this.options.directory, `.${randomBytes(8).toString("hex")}`);
   }
-}
-
-function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 function taken(name: string): SandboxError {

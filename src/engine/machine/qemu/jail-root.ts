@@ -1,9 +1,10 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmod, copyFile, mkdir, readdir, realpath, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, copyFile, mkdir, readdir, realpath, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { SandboxError } from "../../../contract/index.ts";
+import { exists } from "../../exists.ts";
 import { MAX_VOLUME_SLOTS } from "../machine.ts";
 import type { QemuBinary } from "./binary.ts";
 
@@ -138,11 +139,4 @@ async function copy(from: string, to: string): Promise<void> {
   await mkdir(dirname(to), { recursive: true, mode: 0o755 });
   await copyFile(from, to);
   await chmod(to, 0o555);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }
