@@ -174,8 +174,10 @@ export async function brokenOff(room: FaultRoom, fault: Fault): Promise<string[]
     if (what !== "kill-vm") await countsFrom(before, child, "the child");
     await child.remove({ force: true });
   }
-  // One that cannot go on is ended.
-  const mayDie = what === "kill-vm" || (what !== "kill" && /\.(resumed|thawed|running|gone-on)$/.test(step));
+  // One that cannot go on is ended. The kernel of a VM that was not to be may have written to its disks.
+  const wrote = operation === "wake" && (reason ?? "").includes("had written to its disks");
+  const cannotGoOn = what !== "kill" && /\.(resumed|thawed|running|gone-on)$/.test(step);
+  const mayDie = what === "kill-vm" || wrote || cannotGoOn;
   if (state === "running" || state === "suspended") {
     await countsFrom(before, again, "it");
     const wrongMs = await clockError(again).catch(() => Number.NaN);

@@ -1,4 +1,8 @@
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { Sandbox } from "../src/sdk/index.ts";
+import { until } from "./sandbox-driver.ts";
 import { brokenOff, type Fault, FaultRoom, GROUPS } from "./state-faults.ts";
 
 /**
@@ -27,4 +31,48 @@ test.each(GROUPS)(
     console.log(`${faults.length} faults of ${all.length}`);
   },
   ALL ? 3_600_000 : 120_000,
+);
+
+/** Its kernel commits what it has when a second has passed, which is while the VM that is to wake it is held. */
+const WRITER =
+  "mount -o remount,commit=1 / && sync && echo kept > /root/file && sync && echo late > /root/late";
+
+test.each(["the operation fails", "the daemon dies"])(
+  "one that is not woken after its kernel has written to its disks starts from those: %s",
+  async (how) => {
+    const { driver } = room;
+    const others = await driver.vmPids();
+    await using sandbox = await driver.create({ name: "writer" });
+    await sandbox.shell(WRITER);
+    await sandbox.suspend();
+    const written = async () =>
+      (await stat(join(driver.home, "sandboxes", sandbox.id, "disk/upper.qcow2"))).mtimeMs;
+    const before = await written();
+    await room.arm("load.restored", "hold");
+    const woken = sandbox.exec("true").catch((error) => error);
+    await room.held();
+    await until(async () => (await written()) > before, "its kernel has written");
+    if (how === "the daemon dies") {
+      await driver.killDaemon();
+      await room.letGo();
+    } else {
+      await room.arm("wake.loaded", "fail");
+      await room.letGo();
+      expect(await woken).toMatchObject({
+        code: "internal",
+        message: expect.stringContaining("does not fit"),
+      });
+    }
+    await woken;
+    await expect(sandbox.exec("true")).rejects.toMatchObject({
+      message: expect.stringMatching(/does not fit|failed/),
+    });
+    expect(await Sandbox.get("writer", { connection: driver.connection })).toMatchObject({
+      info: { state: "failed", reason: expect.stringContaining("had written to its disks") },
+    });
+    expect((await driver.files("states")).filter((name) => !name.endsWith(".memory"))).toEqual([]);
+    expect(await driver.vmPids()).toEqual(others);
+    await sandbox.start();
+    expect((await sandbox.shell("cat /root/file")).stdout).toBe("kept\n");
+  },
 );

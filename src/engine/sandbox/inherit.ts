@@ -71,7 +71,7 @@ export async function inheritState(
   const made: Sandbox[] = [];
   const volumes = await inheritVolumes(context, stored, spec, names, operation);
   const make = async (index: number) => {
-    const { idleSince: _, suspendedIn: __, reason: ___, startedAt: ____, stoppedAt: _____, ...kept } = parent;
+    const { idleSince: _, reason: __, startedAt: ___, stoppedAt: ____, ...kept } = parent;
     const own = { ...volumes.specs[index]!, name: names[index] };
     const record: SandboxRecord = {
       ...kept,

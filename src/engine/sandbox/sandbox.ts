@@ -386,7 +386,7 @@ export class Sandbox {
     this.vigil.end();
     this.commands.letGo();
     this.context.holds.release(this.id);
-    const { ports: _, suspendedIn, ...rest } = this.kept.now;
+    const { ports: _, suspendedIn, suspendedOn: __, ...rest } = this.kept.now;
     this.kept.now = rest;
     if (suspendedIn !== undefined) await this.context.states.remove(suspendedIn).catch(() => {});
     await this.network.close();

@@ -16,7 +16,13 @@ const MAX_JOURNAL_BYTES = 2 * 1024 * 1024;
 
 const storedSandbox = z.object({
   // What stands for a process and for rights on the host that it was stored on is nobody's elsewhere, and a stranger's to choose.
-  sandbox: sandboxRecord.omit({ machine: true, uid: true, ports: true }),
+  sandbox: sandboxRecord.omit({
+    machine: true,
+    uid: true,
+    ports: true,
+    suspendedIn: true,
+    suspendedOn: true,
+  }),
   processes: z.string().optional(),
   journals: z.record(z.string().regex(/^\d+\.nodes$/), z.base64()),
   /** Of a state that is used as an image. */

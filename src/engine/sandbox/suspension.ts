@@ -4,6 +4,7 @@ import type { Machine } from "../machine/index.ts";
 import type { StoredState } from "../state/index.ts";
 import { captureSandbox } from "./capture.ts";
 import type { SandboxContext } from "./context.ts";
+import { disksAsTheyAre } from "./disk-marks.ts";
 import type { KeptRecord } from "./kept-record.ts";
 import { directoryOf } from "./launch-vm.ts";
 import type { LiveMachine } from "./live-machine.ts";
@@ -44,8 +45,9 @@ export async function suspendSandbox(parts: Suspension, reason: string | undefin
       { durable: true },
     );
     await reached("stored");
+    const suspendedOn = await disksAsTheyAre(context, kept.now);
     // Refused if its VM has ended meanwhile; from here on that it ends is no failure.
-    kept.transition("suspended", { reason, suspendedIn: stored.id });
+    kept.transition("suspended", { reason, suspendedIn: stored.id, suspendedOn });
     machine = vm.release()!;
   } catch (error) {
     if (stored !== undefined) await context.states.remove(stored.id);
@@ -72,13 +74,14 @@ async function endVm({ kept, network, vm }: Suspension, machine: Machine | undef
 
 /**
  * It is the same sandbox as before: it keeps its machine id, and what an image wants to be renewed in others is not. It stays suspended
- * if it cannot be loaded.
+ * if it cannot be loaded; if the kernel of a VM that was given up had written to its disks by then, it has failed, as with any VM that dies.
  */
 export async function wakeSandbox(parts: Suspension): Promise<void> {
   const { context, kept, vigil, vm } = parts;
   const spans = new Spans();
   const stored = await context.states.get(kept.now.suspendedIn!);
   const reached = (step: string) => context.reached?.(`wake.${step}`);
+  await expectDisksAsStored(parts);
   kept.now = { ...kept.now, uid: context.uids.acquire() };
   let agent: AgentConnection;
   try {
@@ -88,10 +91,12 @@ export async function wakeSandbox(parts: Suspension): Promise<void> {
     kept.transition("running", {
       reason: undefined,
       suspendedIn: undefined,
+      suspendedOn: undefined,
       timings: spans.list,
     });
   } catch (error) {
     await endVm(parts, vm.release());
+    await expectDisksAsStored(parts, error);
     throw error;
   }
   try {
@@ -105,4 +110,21 @@ export async function wakeSandbox(parts: Suspension): Promise<void> {
   } finally {
     await context.states.remove(stored.id);
   }
+}
+
+/** @throws `internal`, and it has failed, if its memory does not fit its disks any more. @param cause why it was not woken */
+async function expectDisksAsStored({ context, kept, vm }: Suspension, cause?: unknown): Promise<void> {
+  const { suspendedOn } = kept.now;
+  // An earlier version has not written it down.
+  if (suspendedOn === undefined) return;
+  const disks = await disksAsTheyAre(context, kept.now);
+  const changed = disks.find((disk, i) => disk !== suspendedOn[i]);
+  if (changed === undefined) return;
+  const reason = "a VM that was given up had written to its disks, which its memory does not fit any more";
+  await vm.giveUp(reason);
+  throw new SandboxError("internal", `the sandbox has failed: ${reason}`, {
+    hint: "Start it again: msb start NAME. Its disk is as it was left.",
+    details: { changed },
+    cause,
+  });
 }
