@@ -52,6 +52,35 @@ test("so does what runs in control groups that the sandbox has made", async () =
   await writer.exited;
 });
 
+test.each([
+  ["topmost group, where the agent is", "/sys/fs/cgroup"],
+  ["group of hooks", "/sys/fs/cgroup/hooks"],
+])("so does what root has moved to the %s", async (_, group) => {
+  const writer = await host.begin(
+    `echo $$ >/tmp/pid; echo $$ >${group}/cgroup.procs; while :; do echo x; done`,
+  );
+  const written = countOutput(writer);
+  await written.grows();
+  const pid = (await host.shell("cat /tmp/pid")).trim();
+  expect(await host.shell(`grep -c ^${pid}$ ${group}/cgroup.procs`)).toBe("1\n");
+  for (let i = 0; i < 3; i++) {
+    await freezeGuest(host.agent);
+    await written.settles();
+    await thawGuest(host.agent, { hooks: false });
+    await written.grows();
+  }
+  // What is the agent's and the kernel's is where it was.
+  const groups = `0::/sandbox/strays\n0::/\n0::/\n`;
+  expect(await host.shell(`cat /proc/${pid}/cgroup /proc/1/cgroup /proc/2/cgroup`)).toBe(groups);
+  // One that goes there again is found again, also when somebody has removed the group that it is brought to.
+  await host.shell(`echo ${pid} >${group}/cgroup.procs; rmdir /sys/fs/cgroup/sandbox/strays`);
+  await freezeGuest(host.agent);
+  await written.settles();
+  await thawGuest(host.agent, { hooks: false });
+  writer.signal(9);
+  await writer.exited;
+});
+
 test("one that stands still can be killed", async () => {
   const victim = await host.begin("sleep 1000");
   countOutput(victim);

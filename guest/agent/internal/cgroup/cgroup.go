@@ -41,6 +41,7 @@ type Groups struct {
 	used []*Group
 	freezing
 	others others
+	strays strays
 	hooks  *Group
 }
 
@@ -94,6 +95,9 @@ func Prepare(l Limits) (*Groups, error) {
 		return nil, err
 	}
 	if err := g.others.open(root); err != nil {
+		return nil, err
+	}
+	if err := g.strays.open(g.dir, g.others.root, g.hooks.dir); err != nil {
 		return nil, err
 	}
 	for range warm {

@@ -29,6 +29,7 @@ func (g *Groups) Freeze() error {
 			return describe("open", "cgroup.events", err)
 		}
 	}
+	g.strays.gather()
 	if err := g.others.freeze(); err != nil {
 		return err
 	}
@@ -46,8 +47,9 @@ func (g *Groups) Frozen() bool {
 	var b [128]byte
 	n, _ := syscall.Pread(g.freezing.events, b[:], 0)
 	frozen, _ := field(b[:max(n, 0)], "frozen")
-	// A process that was not told yet may have made another group and moved there: now that all others stand still, none can.
-	return frozen == 1 && g.others.freeze() == nil && g.others.still()
+	// A process that was not told yet may have made another group and moved there, or out of all of them: now that all others
+	// stand still, none can.
+	return frozen == 1 && g.others.freeze() == nil && g.others.still() && g.strays.gather()
 }
 
 // FreezeEvents is a descriptor and the event on it that tells that Frozen may have changed since it was called last. Of groups

@@ -11,8 +11,7 @@ import (
 // still with all else. How many there are the kernel tells by the number of links of the folder (fs/kernfs/inode.c), so that
 // without any a freeze costs one call more.
 //
-// At most 64 of them, in no other depth than the first: what is below stands still with it. Processes that root has moved
-// to the topmost group of all, where the agent is, cannot be made to.
+// At most 64 of them, in no other depth than the first: what is below stands still with it.
 type others struct {
 	root   int    // the topmost group
 	links  uint64 // that it has without any
