@@ -153,11 +153,11 @@ export const PAGE_BYTES = 4096;
 export interface DirtyMemory {
   /** Ascending; none touches the next. */
   runs: PageRun[];
-  /** All of it is held already, so that the machine may go on before it is read. Else it must stand still until then. */
+  /** All of it is held already, so that the machine may go on before it is written. Else it must stand still until then. */
   held: boolean;
-  /** The pages of all runs in their order, in pieces of at most 4 MiB. Once. */
-  read(): AsyncGenerator<Buffer>;
-  /** What has not been read is not wanted. Doing it again does nothing. */
+  /** Writes the pages of all runs, one after the other, to a file that is not there yet. Once. @throws errors of the file system as they are */
+  writeTo(file: string): Promise<void>;
+  /** What has not been written is not wanted. Doing it again does nothing. */
   release(): Promise<void>;
 }
 
@@ -188,7 +188,7 @@ export interface Captured {
 
 /** Everything that takes time has been made ready for a capture. */
 export interface Capture {
-  /** To be called once, while the machine stands still; it may go on when this has resolved and the memory is held or read. */
+  /** To be called once, while the machine stands still; it may go on when this has resolved and the memory is held or written. */
   take(): Promise<Captured>;
   /** In place of `take`. */
   cancel(): Promise<void>;

@@ -4,19 +4,12 @@ import { SandboxError } from "../../contract/index.ts";
 import { createQcow2, rawOfQcow2, readQcow2Info } from "../disk/index.ts";
 import { type AgentConnection, freezeGuest, PROTOCOL_VERSION, thawGuest } from "../guest/index.ts";
 import type { Capture, Captured, DiskCopy, Machine } from "../machine/index.ts";
-import {
-  type MachineIdentity,
-  type MemoryChain,
-  PAGE_BYTES,
-  type StateDraft,
-  writeDelta,
-} from "../state/index.ts";
+import { type MachineIdentity, type MemoryChain, type StateDraft, writeDelta } from "../state/index.ts";
 import { storing } from "../storage-error.ts";
 import { overlaysOf, writableDirectoryOf } from "./disks.ts";
 import type { Reached } from "./faults.ts";
 import { setClock } from "./guest-clock.ts";
 import { originOf } from "./origin.ts";
-import { PageStream } from "./page-stream.ts";
 import { storeDisk } from "./stored-disks.ts";
 import { VmmFile } from "./vmm-file.ts";
 import { readerOverlay, volumeRole } from "./volume-disks.ts";
@@ -105,9 +98,8 @@ async function capture(
       const { memory, state: devices, copied } = taken;
       await reached("taken");
       const write = async () => {
-        const pages = new PageStream(memory.read());
-        await writeDelta(draft.directory, origin.chain.deltas.length, memory.runs, ({ count }) =>
-          pages.take(count * PAGE_BYTES),
+        await writeDelta(draft.directory, origin.chain.deltas.length, memory.runs, (file) =>
+          memory.writeTo(file),
         );
         await reached("memory-written");
         await writeFile(join(draft.directory, "state"), devices, { mode: 0o600 });

@@ -8,7 +8,7 @@
  * by the memory, and their sum is the length of the file of pages.
  */
 
-import { type FileHandle, mkdir, open, readFile, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
 import { DELTAS, deltaName } from "./layout.ts";
@@ -17,10 +17,6 @@ import type { Segment } from "./segments.ts";
 /** Bytes of a page in these files, on every host. */
 export const PAGE_BYTES = 4096;
 const RUN_BYTES = 8;
-/** Written at once: what lies between is what memory is spent on. */
-const BATCH_BYTES = 1024 * 1024;
-/** IOV_MAX of Linux. */
-const MAX_VECTORS = 1024;
 
 /** Pages one after the other in the guest's memory. */
 export interface Run {
@@ -41,36 +37,24 @@ export function deltaFiles(directory: string, level: number): DeltaFiles {
 }
 
 /**
- * Writes level `level` of the chain in `directory`. `read` gives the bytes of a run, in buffers that are handed over: they are written
- * later, while the next are read. Returns the number of pages.
+ * Writes level `level` of the chain in `directory`. `writePages` writes the pages of all runs, one after the other, to a file that it makes.
+ * Returns the number of pages.
  *
- * @throws `internal` if `read` gives another number of bytes; errors of the file system as they are. What was written stays.
+ * @throws `internal` if it has written another number of bytes; errors of the file system as they are. What was written stays.
  */
 export async function writeDelta(
   directory: string,
   level: number,
   runs: readonly Run[],
-  read: (run: Run) => AsyncIterable<Buffer> | Iterable<Buffer>,
+  writePages: (file: string) => Promise<void>,
 ): Promise<number> {
   await mkdir(join(directory, DELTAS), { recursive: true, mode: 0o700 });
   const files = deltaFiles(directory, level);
-  await using file = await open(files.pages, "wx", 0o600);
-  await using batches = new Batches(file);
-  for (const run of runs) {
-    let bytes = 0;
-    for await (const buffer of read(run)) {
-      bytes += buffer.length;
-      await batches.add(buffer);
-    }
-    if (bytes !== run.count * PAGE_BYTES) {
-      throw new SandboxError(
-        "internal",
-        `${bytes} bytes were read of ${run.count} pages of memory at page ${run.page}`,
-      );
-    }
-  }
-  await batches.end();
-  return await writeRuns(files.runs, runs);
+  await writePages(files.pages);
+  const { size } = await stat(files.pages);
+  const pages = await writeRuns(files.runs, runs);
+  if (size === pages * PAGE_BYTES) return pages;
+  throw new SandboxError("internal", `${size} bytes were written of ${pages} pages of memory`);
 }
 
 /** The table of a level's runs. Returns the number of pages. */
@@ -84,55 +68,6 @@ export async function writeRuns(path: string, runs: readonly Run[]): Promise<num
   }
   await writeFile(path, table, { flag: "wx", mode: 0o600 });
   return pages;
-}
-
-/** Writes behind: one batch is on its way to the file while the next is filled. */
-class Batches implements AsyncDisposable {
-  readonly #file: FileHandle;
-  #buffers: Buffer[] = [];
-  #bytes = 0;
-  #writing: Promise<void> = Promise.resolve();
-
-  constructor(file: FileHandle) {
-    this.#file = file;
-  }
-
-  async add(buffer: Buffer): Promise<void> {
-    this.#buffers.push(buffer);
-    this.#bytes += buffer.length;
-    if (this.#bytes >= BATCH_BYTES || this.#buffers.length >= MAX_VECTORS) await this.#flush();
-  }
-
-  async end(): Promise<void> {
-    await this.#flush();
-    await this.#writing;
-  }
-
-  /** Whoever gave up must not close the file below a write. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#writing.catch(() => {});
-  }
-
-  async #flush(): Promise<void> {
-    await this.#writing;
-    const buffers = this.#buffers;
-    [this.#buffers, this.#bytes] = [[], 0];
-    this.#writing = writeAll(this.#file, buffers);
-    // It is looked at by the next who waits for it.
-    this.#writing.catch(() => {});
-  }
-}
-
-/** A write may be cut short, by a signal or by a disk that is nearly full. */
-async function writeAll(file: FileHandle, buffers: Buffer[]): Promise<void> {
-  let left = buffers.filter(({ length }) => length > 0);
-  while (left.length > 0) {
-    let { bytesWritten } = await file.writev(left);
-    let whole = 0;
-    while (whole < left.length && bytesWritten >= left[whole]!.length) bytesWritten -= left[whole++]!.length;
-    left = left.slice(whole);
-    if (bytesWritten > 0) left[0] = left[0]!.subarray(bytesWritten);
-  }
 }
 
 /**

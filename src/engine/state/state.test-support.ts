@@ -62,9 +62,10 @@ export async function writeLevel(
   level: number,
   changes: ReadonlyMap<number, number>,
 ): Promise<void> {
-  await writeDelta(directory, level, runsOf(changes), function* (run) {
-    for (let i = 0; i < run.count; i++) yield page(changes.get(run.page + i)!);
-  });
+  const numbers = [...changes.keys()].sort((a, b) => a - b);
+  await writeDelta(directory, level, runsOf(changes), (file) =>
+    writeFile(file, Buffer.concat(numbers.map((number) => page(changes.get(number)!)))),
+  );
 }
 
 export interface Workspace extends AsyncDisposable {

@@ -10,7 +10,7 @@ import type { Answer, Order } from "./memory-program.ts";
 /** What is held of a VM's memory so that it may go on: part of what the host has free, within these bounds. */
 const [LEAST_HELD_BYTES, MOST_HELD_BYTES] = [64 * 1024 ** 2, 2 * 1024 ** 3];
 const HELD_SHARE = 1 / 8;
-/** What is read at once of one that has more. */
+/** What is written at once, while others wait for the thread. */
 const NEXT_BYTES = 8 * 1024 * 1024;
 
 const ANSWER_TIMEOUT_MS = 60_000;
@@ -29,26 +29,20 @@ export async function startMemoryThread(): Promise<void> {
 export async function readDirtyMemory(pid: number, memoryFile: string): Promise<DirtyMemory> {
   const reader = await theThread();
   const id = reader.newId();
-  const first = await reader.ask({ id, read: { pid, memoryFile }, atLeast: heldBytes() });
-  let { pieces, over } = first;
-  const ask = async (atLeast: number) => {
-    ({ pieces, over } = await reader.ask({ id, atLeast }));
-  };
-  async function* read(): AsyncGenerator<Buffer> {
-    for (;;) {
-      for (const piece of pieces.splice(0)) yield Buffer.from(piece.buffer);
-      if (over) return;
-      await ask(NEXT_BYTES);
-    }
-  }
+  const { runs = [], over } = await reader.ask({ id, does: "read", pid, memoryFile, hold: heldBytes() });
+  let released = false;
   return {
-    runs: first.runs ?? [],
+    runs,
     held: over,
-    read,
+    async writeTo(file) {
+      let written: Answer;
+      do written = await reader.ask({ id, does: "write", file, bytes: NEXT_BYTES });
+      while (!written.over);
+    },
     async release() {
-      if (!over) await ask(0);
-      over = true;
-      pieces = [];
+      if (released) return;
+      released = true;
+      await reader.ask({ id, does: "release" });
     },
   };
 }
@@ -121,7 +115,8 @@ class MemoryThread {
   }
 }
 
-function refusal({ message, code }: NonNullable<Answer["error"]>): SandboxError {
+function refusal({ message, code, writing }: NonNullable<Answer["error"]>): Error {
+  if (writing) return Object.assign(new Error(message), { code });
   if (code === "ESRCH" || (code === "ENOENT" && process.platform === "linux"))
     return new SandboxError("unavailable", `the VM's process ended while its memory was read: ${message}`);
   if (code === undefined) return new SandboxError("internal", `the VM's memory cannot be read: ${message}`);

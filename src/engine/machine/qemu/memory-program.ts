@@ -1,69 +1,99 @@
+import { closeSync, openSync, writeSync } from "node:fs";
 import { parentPort } from "node:worker_threads";
 import type { PageRun } from "../machine.ts";
 import { changedRuns, mappingOf, readRuns } from "./process-memory.ts";
 
-/** The thread that reads the memory of VMs. Each order is answered at once, with as much of the pages as it asks for. */
+/**
+ * The thread that reads the memory of VMs and writes it to files: what it holds of it never comes to the main thread, where each MiB would
+ * bring the next collection of garbage nearer. Each order is answered at once.
+ */
 
-export interface Order {
-  id: number;
-  /** Undefined: go on with this order's pages. */
-  read?: { pid: number; memoryFile: string } | undefined;
-  /** So many bytes of pages, and those of the piece that they end in. 0: no more, ever. */
-  atLeast: number;
-}
+/** `read`: so many bytes are held. `write`: so many go to the file, which the first order of this kind makes. */
+export type Order = { id: number } & (
+  | { does: "read"; pid: number; memoryFile: string; hold: number }
+  | { does: "write"; file: string; bytes: number }
+  | { does: "release" }
+);
 
 export interface Answer {
   id: number;
-  /** Of the first answer. */
+  /** Of `read`: what there is. */
   runs?: PageRun[] | undefined;
-  pieces: Uint8Array[];
+  /** All is held, or written. */
   over: boolean;
-  error?: { message: string; code?: string | undefined } | undefined;
+  error?: { message: string; code?: string | undefined; writing: boolean } | undefined;
 }
 
-const open = new Map<number, Generator<Uint8Array>>();
+interface Reading {
+  pages: Generator<Uint8Array>;
+  held: Uint8Array[];
+  over: boolean;
+  file?: number;
+}
+
+const readings = new Map<number, Reading>();
 const port = parentPort!;
 
 port.on("message", (order: Order) => {
-  const answer: Answer = { id: order.id, pieces: [], over: true };
+  const answer: Answer = { id: order.id, over: true };
+  let writing = false;
   try {
-    begin(order, answer);
-    goOn(order, answer);
+    if (order.does === "read") {
+      const { runs, reading } = begin(order);
+      hold(reading, order.hold);
+      Object.assign(answer, { runs, over: reading.over });
+    } else if (order.does === "write") {
+      const reading = readings.get(order.id);
+      if (reading === undefined) throw new Error("nothing is held of it any more");
+      if (reading.held.length === 0) hold(reading, order.bytes);
+      writing = true;
+      write(reading, order);
+      answer.over = reading.over && reading.held.length === 0;
+    } else release(order.id);
   } catch (error) {
-    open.delete(order.id);
+    release(order.id);
     const { message, code } = error as NodeJS.ErrnoException;
-    answer.error = { message, code };
+    answer.error = { message, code, writing };
   }
-  port.postMessage(
-    answer,
-    answer.pieces.map(({ buffer }) => buffer as ArrayBuffer),
-  );
+  port.postMessage(answer);
 });
 
-function begin({ id, read }: Order, answer: Answer): void {
-  if (read === undefined) return;
-  const mapping = mappingOf(read.pid, read.memoryFile);
+function begin({ id, pid, memoryFile }: Order & { does: "read" }): { runs: PageRun[]; reading: Reading } {
+  const mapping = mappingOf(pid, memoryFile);
   if (mapping === undefined) throw new Error("it does not map the memory that it was loaded from");
-  answer.runs = changedRuns(read.pid, mapping);
-  open.set(id, readRuns(read.pid, mapping, answer.runs));
+  const runs = changedRuns(pid, mapping);
+  const reading = { pages: readRuns(pid, mapping, runs), held: [], over: false };
+  readings.set(id, reading);
+  return { runs, reading };
 }
 
-function goOn({ id, atLeast }: Order, answer: Answer): void {
-  const pages = open.get(id);
-  if (pages === undefined) return;
-  for (let bytes = 0; bytes < atLeast; ) {
-    const { value, done } = pages.next();
-    if (done === true) {
-      open.delete(id);
-      return;
-    }
-    answer.pieces.push(value);
+/** So many bytes of pages, and those of the piece that they end in. */
+function hold(reading: Reading, atLeast: number): void {
+  for (let bytes = 0; bytes < atLeast && !reading.over; ) {
+    const { value, done } = reading.pages.next();
+    reading.over = done === true;
+    if (done === true) return;
+    reading.held.push(value);
     bytes += value.length;
   }
-  answer.over = false;
-  if (atLeast > 0) return;
-  pages.return(undefined);
-  open.delete(id);
 }
 
-port.postMessage({ id: 0, pieces: [], over: true } satisfies Answer);
+/** So many bytes of what is held, and the piece that they end in. */
+function write(reading: Reading, { file, bytes }: Order & { does: "write" }): void {
+  reading.file ??= openSync(file, "wx", 0o600);
+  for (let left = bytes; left > 0 && reading.held.length > 0; ) {
+    const piece = reading.held.shift()!;
+    // A write may be cut short, by a signal or by a disk that is nearly full.
+    for (let at = 0; at < piece.length; ) at += writeSync(reading.file, piece, at);
+    left -= piece.length;
+  }
+}
+
+function release(id: number): void {
+  const reading = readings.get(id);
+  readings.delete(id);
+  reading?.pages.return(undefined);
+  if (reading?.file !== undefined) closeSync(reading.file);
+}
+
+port.postMessage({ id: 0, over: true } satisfies Answer);
