@@ -29,6 +29,8 @@ export async function fileDigest(
   const { size } = await file.stat();
   const total = createHash("sha256");
   const pieces: Promise<Buffer>[] = [];
+  // One for all: whoever hashes a piece has taken a copy by the time that the next is read.
+  const buffer = Buffer.allocUnsafeSlow(Math.min(PIECE_BYTES, size));
   try {
     for (let at = 0; at < size; at += PIECE_BYTES) {
       if (options.signal?.aborted) {
@@ -41,7 +43,7 @@ export async function fileDigest(
       const length = Math.min(PIECE_BYTES, size - at);
       if (length === PIECE_BYTES && !hasData(extents, at)) pieces.push(digestOfZeros());
       else {
-        const bytes = Buffer.allocUnsafeSlow(length);
+        const bytes = buffer.subarray(0, length);
         await readFully(file, bytes, at, path);
         pieces.push(sha256(bytes));
       }
