@@ -48,7 +48,7 @@ const engineRules = ENGINE_ROOMS.map((room) => ({
   from: { path: `^src/engine/${room}/`, pathNot: TEST },
   to: {
     path: "^src/engine/",
-    // What is no room's own: how a thread finds its program, what a full disk is called, how all of something is written, copied and had on disk.
+    // What is no room's own: how a thread finds its program, what a full disk is called, whether something is there, how all of it is written, copied and had on disk.
     pathNot: `^src/engine/(${room}/|(thread-program|storage-error|write-fully|copy-sparse|sync-path|exists)\\.ts$)`,
     dependencyTypesNot: ["type-only"],
   },

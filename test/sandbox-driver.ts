@@ -202,11 +202,10 @@ export class SandboxDriver implements AsyncDisposable {
 
   /** Removes every sandbox, except those that remove themselves meanwhile: a `msb run` has its command's end before that. */
   async removeAll(): Promise<void> {
-    for (const sandbox of await Sandbox.list({ connection: this.connection })) {
-      await sandbox.remove({ force: true }).catch((error) => {
-        if (error.code !== "not_found") throw error;
-      });
-    }
+    const sandboxes = await Sandbox.list({ connection: this.connection });
+    const removed = await Promise.allSettled(sandboxes.map((sandbox) => sandbox.remove({ force: true })));
+    for (const result of removed)
+      if (result.status === "rejected" && result.reason.code !== "not_found") throw result.reason;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -129,6 +129,11 @@ test("becomes so by itself when it is idle, if it is asked to", async () => {
   const suspended = async () => (await stateOf(sandbox)) === "suspended";
   await until(suspended, "it is suspended");
   expect(sandbox.info.reason).toBe("it was idle for 1.5 s");
+  // It is suspended before its VM has ended, which whoever asks for it waits for.
+  await until(
+    async () => (await driver.files("run")).every((name) => name.startsWith("daemon.")),
+    "its VM ends",
+  );
   await nothingRuns();
   expect((await sandbox.exec("echo", ["back"])).stdout).toBe("back\n");
   await until(suspended, "it is suspended again");

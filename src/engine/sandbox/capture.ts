@@ -1,4 +1,4 @@
-import { copyFile, mkdir, readdir, readFile, unlink, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, unlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { SandboxError } from "../../contract/index.ts";
 import { createQcow2, rawOfQcow2, readQcow2Info } from "../disk/index.ts";
@@ -12,7 +12,7 @@ import { setClock } from "./guest-clock.ts";
 import { originOf } from "./origin.ts";
 import { storeDisk } from "./stored-disks.ts";
 import { VmmFile } from "./vmm-file.ts";
-import { readerOverlay, volumeRole } from "./volume-disks.ts";
+import { copyOverlay, readerOverlay, volumeRole } from "./volume-disks.ts";
 
 /**
  * A running sandbox as it is at one moment, into a state that is being made: its processes stand still, then its VM does, memory and
@@ -229,7 +229,7 @@ async function prepareCopies(
     const role = volumeRole(slot);
     await addOverlay(role, join(writable, readerOverlay(slot)), async (own) => {
       await mkdir(join(disks, role), { recursive: true, mode: 0o700 });
-      await copyFile(own, join(disks, role, "0"));
+      await copyOverlay(own, join(disks, role, "0"));
     });
   }
   if (volumes.length > 0) await mkdir(join(draft.directory, "volumes"), { mode: 0o700 });

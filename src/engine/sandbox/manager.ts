@@ -319,7 +319,7 @@ export class SandboxManager implements Sandboxes, SnapshotMaker {
       } catch (error) {
         // It runs but cannot be spoken to; a VM that nobody controls is ended.
         await machine.kill();
-        await sandbox.lost(
+        await sandbox.fail(
           `the daemon restarted and could not reach it: ${SandboxError.from(error).message}`,
         );
         return;
@@ -330,7 +330,7 @@ export class SandboxManager implements Sandboxes, SnapshotMaker {
     if (record.state === "removed" || (record.state === "creating" && !record.hasRun))
       return sandbox.remove();
     const starting = record.state === "creating";
-    await sandbox.lost(starting ? "the daemon ended while it started" : "its VM ended while no daemon ran");
+    await sandbox.fail(starting ? "the daemon ended while it started" : "its VM ended while no daemon ran");
   }
 
   /** They are held until its VM is gone. @throws `invalid_state` if another sandbox stands in the way */

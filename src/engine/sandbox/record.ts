@@ -60,8 +60,8 @@ export const sandboxRecord = z.object({
   hooksDue: z.boolean().optional(),
   /** The state that it is suspended in. */
   suspendedIn: z.string().optional(),
-  /** Its disks as that state's memory knows them (disk-marks.ts). */
-  suspendedOn: z.array(z.string()).optional(),
+  /** Its disks before the VM that is to wake it runs (disk-marks.ts). */
+  wakingOn: z.array(z.string()).optional(),
   /** It serves work of the daemon that made it; the next one removes it. */
   temporary: z.boolean().default(false),
 });

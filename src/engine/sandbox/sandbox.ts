@@ -287,11 +287,15 @@ export class Sandbox {
 
   async kill(reason = "killed"): Promise<void> {
     // What it has written for its volumes is saved by itself.
-    if (volumesOf(this.record.spec.mounts).length > 0)
-      await this.standstill.awake("it is killed").catch((error) => {
+    if (volumesOf(this.record.spec.mounts).length > 0) {
+      try {
+        await this.standstill.awake("it is killed");
+      } catch (error) {
+        if (isOver(this.state)) return;
         // One that cannot be loaded any more is given up as it is.
         if (this.state !== "suspended") throw error;
-      });
+      }
+    }
     assertLegal("kill", this.name, this.state);
     const { machine } = this;
     // A stop that is under way sees the VM go, and is done.
@@ -333,11 +337,6 @@ export class Sandbox {
     await Promise.all([this.network.dispose(), this.commands.processes.close(), this.log.close()]);
   }
 
-  /** Its VM is gone, and nobody saw it go. */
-  async lost(reason: string): Promise<void> {
-    await this.ended("failed", reason);
-  }
-
   /** Ends a sandbox whose work is done: what is to be removed needs no orderly shutdown. */
   private async finish(reason: string): Promise<void> {
     if (this.ending !== undefined) return this.ending;
@@ -360,7 +359,8 @@ export class Sandbox {
     await this.ending;
   }
 
-  private async fail(reason: string): Promise<void> {
+  /** There is nothing to be done with it but to end its VM, if that is not gone. */
+  async fail(reason: string): Promise<void> {
     if (this.ending !== undefined) return this.ending;
     this.ending = (async () => {
       await this.machine?.kill().catch(() => {});
@@ -386,7 +386,7 @@ export class Sandbox {
     this.vigil.end();
     this.commands.letGo();
     this.context.holds.release(this.id);
-    const { ports: _, suspendedIn, suspendedOn: __, ...rest } = this.kept.now;
+    const { ports: _, suspendedIn, wakingOn: __, ...rest } = this.kept.now;
     this.kept.now = rest;
     if (suspendedIn !== undefined) await this.context.states.remove(suspendedIn).catch(() => {});
     await this.network.close();

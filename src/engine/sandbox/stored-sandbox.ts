@@ -21,7 +21,7 @@ const storedSandbox = z.object({
     uid: true,
     ports: true,
     suspendedIn: true,
-    suspendedOn: true,
+    wakingOn: true,
   }),
   processes: z.string().optional(),
   journals: z.record(z.string().regex(/^\d+\.nodes$/), z.base64()),

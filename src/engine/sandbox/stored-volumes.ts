@@ -5,7 +5,7 @@ import { diskLevels, type StoredState } from "../state/index.ts";
 import type { SandboxContext } from "./context.ts";
 import { writableDirectoryOf } from "./disks.ts";
 import { volumesOf } from "./mounts.ts";
-import { inheritOverlay, volumeRole } from "./volume-disks.ts";
+import { copyOverlay, readerOverlay, volumeRole } from "./volume-disks.ts";
 
 /** The named volumes of a sandbox whose state is stored, and of those that begin with it. */
 
@@ -91,9 +91,10 @@ export async function inheritOverlays(
 ): Promise<void> {
   const stored = diskLevels(manifest.files);
   const slots = volumesOf(mounts).flatMap((_, slot) => (stored.has(volumeRole(slot)) ? [slot] : []));
+  const writable = writableDirectoryOf(directory);
   await Promise.all(
     slots.map((slot) =>
-      inheritOverlay(writableDirectoryOf(directory), slot, join(state, "disks", volumeRole(slot), "0")),
+      copyOverlay(join(state, "disks", volumeRole(slot), "0"), join(writable, readerOverlay(slot))),
     ),
   );
 }

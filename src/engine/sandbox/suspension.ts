@@ -45,9 +45,8 @@ export async function suspendSandbox(parts: Suspension, reason: string | undefin
       { durable: true },
     );
     await reached("stored");
-    const suspendedOn = await disksAsTheyAre(context, kept.now);
     // Refused if its VM has ended meanwhile; from here on that it ends is no failure.
-    kept.transition("suspended", { reason, suspendedIn: stored.id, suspendedOn });
+    kept.transition("suspended", { reason, suspendedIn: stored.id });
     machine = vm.release()!;
   } catch (error) {
     if (stored !== undefined) await context.states.remove(stored.id);
@@ -81,8 +80,10 @@ export async function wakeSandbox(parts: Suspension): Promise<void> {
   const spans = new Spans();
   const stored = await context.states.get(kept.now.suspendedIn!);
   const reached = (step: string) => context.reached?.(`wake.${step}`);
-  await expectDisksAsStored(parts);
-  kept.now = { ...kept.now, uid: context.uids.acquire() };
+  await expectNothingWritten(parts);
+  const wakingOn = await disksAsTheyAre(context, kept.now);
+  // Written down with its VM, before that runs.
+  kept.now = { ...kept.now, uid: context.uids.acquire(), wakingOn };
   let agent: AgentConnection;
   try {
     agent = await vm.launch(spans, {}, stored);
@@ -91,12 +92,13 @@ export async function wakeSandbox(parts: Suspension): Promise<void> {
     kept.transition("running", {
       reason: undefined,
       suspendedIn: undefined,
-      suspendedOn: undefined,
+      wakingOn: undefined,
       timings: spans.list,
     });
   } catch (error) {
-    await endVm(parts, vm.release());
-    await expectDisksAsStored(parts, error);
+    await vm.release()?.kill();
+    await expectNothingWritten(parts, error);
+    await endVm(parts, undefined);
     throw error;
   }
   try {
@@ -112,14 +114,19 @@ export async function wakeSandbox(parts: Suspension): Promise<void> {
   }
 }
 
-/** @throws `internal`, and it has failed, if its memory does not fit its disks any more. @param cause why it was not woken */
-async function expectDisksAsStored({ context, kept, vm }: Suspension, cause?: unknown): Promise<void> {
-  const { suspendedOn } = kept.now;
-  // An earlier version has not written it down.
-  if (suspendedOn === undefined) return;
+/**
+ * Its memory must find its disks as its kernel left them.
+ *
+ * @param cause why it was not woken. @throws `internal`, and it has failed, if a VM that was to wake it has written to them
+ */
+async function expectNothingWritten({ context, kept, vm }: Suspension, cause?: unknown): Promise<void> {
+  const { wakingOn, machine } = kept.now;
+  if (wakingOn === undefined || machine === undefined) return;
   const disks = await disksAsTheyAre(context, kept.now);
-  const changed = disks.find((disk, i) => disk !== suspendedOn[i]);
+  const changed = disks.find((disk, i) => disk !== wakingOn[i]);
   if (changed === undefined) return;
+  // Why it was suspended is no reason any more.
+  kept.now = { ...kept.now, reason: undefined };
   const reason = "a VM that was given up had written to its disks, which its memory does not fit any more";
   await vm.giveUp(reason);
   throw new SandboxError("internal", `the sandbox has failed: ${reason}`, {

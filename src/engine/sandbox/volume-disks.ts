@@ -1,10 +1,13 @@
-import { chmod, copyFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { VolumeMount } from "../../contract/index.ts";
+import { copySparse } from "../copy-sparse.ts";
 import { createQcow2 } from "../disk/index.ts";
 import { exists } from "../exists.ts";
 import type { VolumeDisk } from "../machine/index.ts";
 import type { VolumeStore } from "../volume/index.ts";
+
+const COPY_DEADLINE_MS = 600_000;
 
 /** The machine's name for the disk of a volume. */
 export const volumeRole = (slot: number): string => `volume${slot}`;
@@ -39,9 +42,11 @@ export async function prepareVolumes(
   );
 }
 
-/** Gives a sandbox whose guest has this volume mounted what another had written over it. */
-export async function inheritOverlay(writableDirectory: string, slot: number, file: string): Promise<void> {
-  const overlay = join(writableDirectory, readerOverlay(slot));
-  await copyFile(file, overlay);
-  await chmod(overlay, 0o600);
+/** Copies what a guest has written over a volume: as large as its VMM likes, so with its holes. */
+export function copyOverlay(from: string, to: string): Promise<void> {
+  return copySparse(from, to, {
+    what: "what was written over a volume",
+    sparse: "auto",
+    deadlineMs: COPY_DEADLINE_MS,
+  });
 }

@@ -3,7 +3,7 @@
  * no sandboxes: what was stored comes in as files and as a record that is whoever's business, and goes out the same way.
  */
 export { chainOf, linkChain, type MemoryChain } from "./chain.ts";
-export { PAGE_BYTES, writeDelta } from "./delta.ts";
+export { writeDelta } from "./delta.ts";
 export { type FinishOptions, STEPS, type StateDraft } from "./draft.ts";
 export { type MachineIdentity, mismatch } from "./machine-identity.ts";
 export { diskLevels, type StateManifest } from "./manifest.ts";

@@ -3,16 +3,9 @@
 import { mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { Run } from "./delta.ts";
+import { PAGE_BYTES, type Run } from "./delta.ts";
 import type { NewState, StateDraft } from "./draft.ts";
-import {
-  chainOf,
-  type MachineIdentity,
-  PAGE_BYTES,
-  StateStore,
-  type StoredState,
-  writeDelta,
-} from "./index.ts";
+import { chainOf, type MachineIdentity, StateStore, type StoredState, writeDelta } from "./index.ts";
 import type { StateStoreOptions } from "./store.ts";
 
 export const machine: MachineIdentity = {

@@ -131,7 +131,7 @@ func (s *standstill) Ready(uint32) {
 
 // late gives up.
 func (s *standstill) late() {
-	s.giveUp(failure.New(failure.Timeout, "some processes did not stand still in time: they wait for a disk or for a folder of the host"))
+	s.giveUp(failure.New(failure.Timeout, "some processes did not stand still in time: they wait for a disk or for a folder of the host, or cannot be brought into a control group"))
 }
 
 // giveUp has processes go on that were to stand still.

@@ -10,10 +10,11 @@ import type { Answer, Order } from "./memory-program.ts";
 /** What is held of a VM's memory so that it may go on: part of what the host has free, within these bounds. */
 const [LEAST_HELD_BYTES, MOST_HELD_BYTES] = [64 * 1024 ** 2, 2 * 1024 ** 3];
 const HELD_SHARE = 1 / 8;
-/** What is written at once, while others wait for the thread. */
-const NEXT_BYTES = 8 * 1024 * 1024;
+/** What is written at once, while VMs that stand still wait for the thread. */
+const NEXT_BYTES = 1024 * 1024;
 
-const ANSWER_TIMEOUT_MS = 60_000;
+/** Without an answer to anybody. */
+const STUCK_AFTER_MS = 60_000;
 
 let thread: Promise<MemoryThread> | undefined;
 
@@ -30,18 +31,16 @@ export async function readDirtyMemory(pid: number, memoryFile: string): Promise<
   const reader = await theThread();
   const id = reader.newId();
   const { runs = [], over } = await reader.ask({ id, does: "read", pid, memoryFile, hold: heldBytes() });
-  let released = false;
+  let done = false;
   return {
     runs,
     held: over,
     async writeTo(file) {
-      let written: Answer;
-      do written = await reader.ask({ id, does: "write", file, bytes: NEXT_BYTES });
-      while (!written.over);
+      while (!done) done = (await reader.ask({ id, does: "write", file, bytes: NEXT_BYTES })).over;
     },
     async release() {
-      if (released) return;
-      released = true;
+      if (done) return;
+      done = true;
       await reader.ask({ id, does: "release" });
     },
   };
@@ -63,23 +62,20 @@ class MemoryThread {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, PromiseWithResolvers<Answer>>();
   #lastId = 0;
+  #stuck: NodeJS.Timeout | undefined;
+  #over: SandboxError | undefined;
 
   private constructor(worker: Worker) {
     this.#worker = worker;
     worker.on("message", (answer: Answer) => {
       const waiting = this.#waiting.get(answer.id);
       this.#waiting.delete(answer.id);
+      this.#watch();
       if (answer.error === undefined) waiting?.resolve(answer);
       else waiting?.reject(refusal(answer.error));
     });
-    const ended = (cause: unknown) => {
-      thread = undefined;
-      const error = new SandboxError("internal", "the thread that reads the memory of VMs has ended", {
-        cause,
-      });
-      for (const { reject } of this.#waiting.values()) reject(error);
-      this.#waiting.clear();
-    };
+    const ended = (cause: unknown) =>
+      this.#end(new SandboxError("internal", "the thread that reads the memory of VMs has ended", { cause }));
     worker.on("error", ended);
     worker.on("exit", ended);
   }
@@ -100,18 +96,39 @@ class MemoryThread {
     return ++this.#lastId;
   }
 
-  /** A thread that is stuck, in the memory of a VM that is up to something, is given up. */
   async ask(order: Order): Promise<Answer> {
+    if (this.#over !== undefined) throw this.#over;
     const answer = Promise.withResolvers<Answer>();
     this.#waiting.set(order.id, answer);
     this.#worker.postMessage(order);
-    const timer = setTimeout(() => {
-      answer.reject(
-        new SandboxError("timeout", `the memory of the VM was not read within ${ANSWER_TIMEOUT_MS / 1000} s`),
+    if (this.#stuck === undefined) this.#watch();
+    return answer.promise;
+  }
+
+  /** A thread that is stuck, in the memory of a VM that is up to something or in a disk that does not answer, is given up. */
+  #watch(): void {
+    clearTimeout(this.#stuck);
+    this.#stuck = undefined;
+    if (this.#waiting.size === 0 || this.#over !== undefined) return;
+    this.#stuck = setTimeout(() => {
+      this.#end(
+        new SandboxError(
+          "timeout",
+          `the memory of a VM was not read or written within ${STUCK_AFTER_MS / 1000} s`,
+        ),
       );
       void this.#worker.terminate();
-    }, ANSWER_TIMEOUT_MS);
-    return answer.promise.finally(() => clearTimeout(timer));
+    }, STUCK_AFTER_MS);
+  }
+
+  /** Nobody gets this one any more, also while it does not end. */
+  #end(error: SandboxError): void {
+    if (this.#over !== undefined) return;
+    this.#over = error;
+    thread = undefined;
+    clearTimeout(this.#stuck);
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
   }
 }
 

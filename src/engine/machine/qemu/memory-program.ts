@@ -8,7 +8,7 @@ import { changedRuns, mappingOf, readRuns } from "./process-memory.ts";
  * bring the next collection of garbage nearer. Each order is answered at once.
  */
 
-/** `read`: so many bytes are held. `write`: so many go to the file, which the first order of this kind makes. */
+/** `read`: so many bytes are held. `write`: at most so many go to the file, which the first order of this kind makes. */
 export type Order = { id: number } & (
   | { does: "read"; pid: number; memoryFile: string; hold: number }
   | { does: "write"; file: string; bytes: number }
@@ -19,7 +19,7 @@ export interface Answer {
   id: number;
   /** Of `read`: what there is. */
   runs?: PageRun[] | undefined;
-  /** All is held, or written. */
+  /** All is held; or all is written, and nothing more is to be done. */
   over: boolean;
   error?: { message: string; code?: string | undefined; writing: boolean } | undefined;
 }
@@ -49,6 +49,7 @@ port.on("message", (order: Order) => {
       writing = true;
       write(reading, order);
       answer.over = reading.over && reading.held.length === 0;
+      if (answer.over) release(order.id);
     } else release(order.id);
   } catch (error) {
     release(order.id);
@@ -78,15 +79,14 @@ function hold(reading: Reading, atLeast: number): void {
   }
 }
 
-/** So many bytes of what is held, and the piece that they end in. */
 function write(reading: Reading, { file, bytes }: Order & { does: "write" }): void {
   reading.file ??= openSync(file, "wx", 0o600);
-  for (let left = bytes; left > 0 && reading.held.length > 0; ) {
-    const piece = reading.held.shift()!;
-    // A write may be cut short, by a signal or by a disk that is nearly full.
-    for (let at = 0; at < piece.length; ) at += writeSync(reading.file, piece, at);
-    left -= piece.length;
-  }
+  const [piece] = reading.held;
+  if (piece === undefined) return;
+  // A write may be cut short, by a signal or by a disk that is nearly full.
+  const written = writeSync(reading.file, piece, 0, Math.min(bytes, piece.length));
+  if (written === piece.length) reading.held.shift();
+  else reading.held[0] = piece.subarray(written);
 }
 
 function release(id: number): void {
