@@ -45,7 +45,10 @@ export async function suspendSandbox(parts: Suspension, reason: string | undefin
       { durable: true },
     );
     await reached("stored");
-    // Refused if its VM has ended meanwhile; from here on that it ends is no failure.
+    // Whoever has seen its VM end lets go of it at once, and says so in the record later.
+    if (vm.machine === undefined)
+      throw new SandboxError("unavailable", "its VM ended while it was suspended");
+    // From here on that it ends is no failure.
     kept.transition("suspended", { reason, suspendedIn: stored.id });
     machine = vm.release()!;
   } catch (error) {
