@@ -53,7 +53,12 @@ async function withAnotherLayer(name: FixtureName, path: string, contents: strin
   return `oci:${copy}:${tag}`;
 }
 
-const remove = (name: string) => Image.remove(name, { connection: driver.connection }).catch(() => {});
+/** A `msb run` is over a moment before its sandbox is gone, and until then the image is in use. */
+async function remove(name: string): Promise<void> {
+  const { connection } = driver;
+  await until(async () => (await Sandbox.list({ connection })).length === 0, "no sandbox stands on it");
+  await Image.remove(name, { connection }).catch(() => {});
+}
 
 test("msb run fetches an image that is not here, by tag and by digest", async () => {
   expect(await msb(["run", `${open.host}/busybox:1`, "--", "sh", "-c", "echo $FROM"])).toBe("umoci");
