@@ -17,9 +17,8 @@ export default defineConfig({
         test: {
           name: "vm",
           include: ["test/**/*.test.ts"],
-          // Each starts a daemon and VMs of its own; more of them side by side would only time each other out.
-          maxWorkers: 2,
-          sequence: { groupOrder: 1 },
+          // Each starts a daemon and VMs of its own; side by side they would only time each other out.
+          fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },

@@ -25,8 +25,9 @@ export async function keepTemplates(homes: string, home: string): Promise<void> 
   const kept = keptIn(homes);
   await mkdir(kept, { recursive: true, mode: 0o711 });
   const known = await wholeOnes(kept);
+  // Another home may leave the same one at this moment.
   for (const key of await wholeOnes(join(home, FOLDER)))
-    if (!known.includes(key)) await rename(join(home, FOLDER, key), join(kept, key));
+    if (!known.includes(key)) await rename(join(home, FOLDER, key), join(kept, key)).catch(() => {});
 }
 
 /** No home: what cleans up after killed tests goes through those. */
