@@ -36,6 +36,22 @@ test.each(GROUPS)(
 /** Its kernel commits what it has within five seconds, which is while the VM that is to wake it is held. */
 const WRITER = "echo kept > /root/file && sync && echo late > /root/late";
 
+/** Uses a suspended sandbox, and holds the VM that is to wake it until that has written to a disk. @returns what the use ends with */
+async function writesWhileHeld(sandbox: Sandbox): Promise<{ woken: Promise<unknown> }> {
+  const folder = join("sandboxes", sandbox.id, "disk");
+  const written = async () => {
+    const names = await room.driver.files(folder);
+    const files = await Promise.all(names.map((name) => stat(join(room.driver.home, folder, name))));
+    return Math.max(...files.map(({ mtimeMs }) => mtimeMs));
+  };
+  const before = await written();
+  await room.arm("load.restored", "hold");
+  const woken = sandbox.exec("true").catch((error) => error);
+  await room.held();
+  await until(async () => (await written()) > before, "its kernel has written");
+  return { woken };
+}
+
 test.each(["the operation fails", "the daemon dies"])(
   "one that is not woken after its kernel has written to its disks starts from those: %s",
   async (how) => {
@@ -45,13 +61,7 @@ test.each(["the operation fails", "the daemon dies"])(
     await sandbox.shell(WRITER);
     const suspended = async () => (await sandbox.inspect()).state === "suspended";
     await until(suspended, "it is suspended");
-    const written = async () =>
-      (await stat(join(driver.home, "sandboxes", sandbox.id, "disk/upper.qcow2"))).mtimeMs;
-    const before = await written();
-    await room.arm("load.restored", "hold");
-    const woken = sandbox.exec("true").catch((error) => error);
-    await room.held();
-    await until(async () => (await written()) > before, "its kernel has written");
+    const { woken } = await writesWhileHeld(sandbox);
     if (how === "the daemon dies") {
       await driver.killDaemon();
       await room.letGo();
@@ -76,3 +86,27 @@ test.each(["the operation fails", "the daemon dies"])(
     expect((await sandbox.shell("cat /root/file")).stdout).toBe("kept\n");
   },
 );
+
+test("one of these that has a volume is killed and removed as any other", async () => {
+  const { driver } = room;
+  const mounts = [{ type: "volume" as const, name: "data", target: "/data" }];
+  await using sandbox = await driver.create({ name: "holder", mounts });
+  await sandbox.shell(`echo kept > /data/file && ${WRITER}`);
+  for (const end of [() => sandbox.kill(), () => sandbox.remove({ force: true })]) {
+    await sandbox.suspend();
+    const { woken } = await writesWhileHeld(sandbox);
+    await driver.killDaemon();
+    await room.letGo();
+    await woken;
+    await end();
+    const [left] = await Sandbox.list({ connection: driver.connection }).then((all) =>
+      all.filter(({ name }) => name === "holder"),
+    );
+    if (left === undefined) break;
+    expect(left.info.state).toBe("failed");
+    await sandbox.start();
+    await sandbox.shell(WRITER);
+  }
+  await using next = await driver.create({ mounts });
+  expect((await next.shell("cat /data/file")).stdout).toBe("kept\n");
+});
